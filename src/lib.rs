@@ -1,1 +1,7 @@
-//! Keyward.
+//! Keyward: authentication and token issuing. Passwords in, RS256 access tokens out, keys that rotate by themselves.
+//!
+//! The rooms and who may enter which are described in ARCHITECTURE.md; `tests/it/architecture.rs` keeps it true.
+
+pub mod clock;
+pub mod random;
+pub mod store;

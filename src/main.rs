@@ -1,1 +1,3 @@
+//! The `keyward` program.
+
 fn main() {}

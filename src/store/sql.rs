@@ -1,0 +1,1 @@
+//! The SQL back end for SQLite and PostgreSQL.
