@@ -292,7 +292,8 @@ pub fn signing_policy(config: &Config) -> signing::Policy {
     }
 }
 
-fn hash_settings(config: &Config) -> HashSettings {
+/// The hashing settings of the configuration.
+pub fn hash_settings(config: &Config) -> HashSettings {
     let password = &config.password;
     HashSettings {
         memory_kib: password.memory_kib,
