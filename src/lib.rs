@@ -3,5 +3,6 @@
 //! The rooms and who may enter which are described in ARCHITECTURE.md; `tests/it/architecture.rs` keeps it true.
 
 pub mod clock;
+pub mod password;
 pub mod random;
 pub mod store;
