@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod password;
 pub mod random;
 pub mod store;
