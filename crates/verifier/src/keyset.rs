@@ -175,8 +175,9 @@ impl PublicKey {
         if top_bits(n) == 0 || !MODULUS_BITS.contains(&bits) || !is_odd(n) {
             return Err(SkipReason::ModulusRefused);
         }
+        // Eight bytes are enough: with a leading digit that is not zero, anything longer is too large by then.
         let value = e.iter().take(8).fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-        if e.len() > 8 || top_bits(e) == 0 || !EXPONENTS.contains(&value) || !is_odd(e) {
+        if top_bits(e) == 0 || !EXPONENTS.contains(&value) || !is_odd(e) {
             return Err(SkipReason::ExponentRefused);
         }
         let parsed = RsaPublicKeyComponents { n, e }

@@ -186,9 +186,17 @@ fn attack_122_other_kinds_of_token() {
 
 #[test]
 fn attack_123_typ_tricks() {
-    for typ in
-        ["at+jwt;x", "at+jwt ", "text/at+jwt", "application/application/at+jwt", "application/", "", "at jwt"]
-    {
+    for typ in [
+        "at+jwt;x",
+        "at+jwt ",
+        "text/at+jwt",
+        "text/abcdefg/at+jwt",
+        "applicatiox/at+jwt",
+        "application/application/at+jwt",
+        "application/",
+        "",
+        "at jwt",
+    ] {
         assert_refused(&with_member("typ", typ), Reason::TypMismatch);
     }
     for typ in [json!(null), json!(["at+jwt"]), json!(1)] {
