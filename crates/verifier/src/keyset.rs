@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::json::{self, Unknown};
 use crate::jwk::{Algorithm, JwkSet, KeyId};
 use crate::refusal::{Reason, Refusal, coded};
+use crate::roca;
 
 const MAX_SET_BYTES: usize = 64 * 1024;
 const MAX_KEYS: usize = 100;
@@ -70,6 +71,8 @@ coded! {
         WrongKeyOps = "wrong_key_ops",
         /// The modulus is even, padded, or not of 2048–8192 bits.
         ModulusRefused = "modulus_refused",
+        /// The modulus comes from a generator whose keys can be broken (CVE-2017-15361).
+        WeakModulus = "weak_modulus",
         /// The exponent is even, padded, or not within 65,537..2^33.
         ExponentRefused = "exponent_refused",
     }
@@ -167,7 +170,7 @@ impl PublicKey {
     /// Takes an RSA key by its big-endian modulus and exponent, without leading zeros, for RS256.
     ///
     /// # Errors
-    /// The modulus is even or not of 2048–8192 bits, or the exponent is even or not within 65,537..2^33.
+    /// The modulus is even, weak or not of 2048–8192 bits, or the exponent is even or not within 65,537..2^33.
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
         let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
         let top_bits = |number: &[u8]| number.first().map_or(0, |byte| 8 - byte.leading_zeros() as usize);
@@ -179,6 +182,9 @@ impl PublicKey {
         let value = e.iter().take(8).fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         if top_bits(e) == 0 || !EXPONENTS.contains(&value) || !is_odd(e) {
             return Err(SkipReason::ExponentRefused);
+        }
+        if roca::is_weak(n) {
+            return Err(SkipReason::WeakModulus);
         }
         let parsed = RsaPublicKeyComponents { n, e }
             .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)

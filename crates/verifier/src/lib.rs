@@ -7,6 +7,7 @@ mod json;
 mod jwk;
 mod keyset;
 mod refusal;
+mod roca;
 mod scope;
 mod verifier;
 

@@ -69,6 +69,28 @@ fn attack_086_modulus_too_large_even_or_padded() {
 }
 
 #[test]
+fn attack_087_modulus_of_a_faulty_generator() {
+    // All moduli of that generator are powers of 65,537 modulo the small primes; here is one that is such a power.
+    let mut n = vec![1_u8];
+    for _ in 0..128 {
+        let mut carry = 0_u64;
+        for digit in &mut n {
+            carry += u64::from(*digit) * 65_537;
+            *digit = carry as u8;
+            carry >>= 8;
+        }
+        n.extend(carry.to_le_bytes().iter().take(3));
+    }
+    n.truncate(n.iter().rposition(|digit| *digit != 0).unwrap() + 1);
+    n.reverse();
+    assert_skipped(changed("n", b64(&n)), SkipReason::WeakModulus);
+    n.reverse();
+    n[0] ^= 2;
+    n.reverse();
+    assert!(set(&[changed("n", b64(&n))]).skipped().is_empty());
+}
+
+#[test]
 fn numbers_must_be_canonical_base64url_strings() {
     let padded = format!("{}==", KEY.jwk().n);
     for n in [json!(padded), json!(5), json!(null), json!("*")] {
