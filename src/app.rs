@@ -21,7 +21,7 @@ use crate::password::{HashSettings, Hasher};
 use crate::random::{NoRandomness, Random};
 use crate::secrets::{self, LiveRefreshKeys, MasterKeySource, SecretsError};
 use crate::session::{Labels, hex};
-use crate::signing::{self, KeyRing};
+use crate::signing::{self, Bits, Job, KeyRing, Keysmith, Maker};
 use crate::store::sql::{self, SqlStore};
 use crate::store::{Client, Clients as _, Limits as _, Sessions as _, StoreError};
 
@@ -71,7 +71,7 @@ impl Deployment {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Deployment, OpenError> {
-        let store = SqlStore::open(&sql::Location::Sqlite(config.data_dir.join("keyward.db"))).await?;
+        let store = SqlStore::open(sql::Location::Sqlite(config.data_dir.join("keyward.db"))).await?;
         let inline = config.master_key.as_ref().map(|key| key.expose());
         let source =
             MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
@@ -122,6 +122,8 @@ pub struct App {
     pub metadata: Document,
     /// Validator of the contract.
     pub contract_etag: HeaderValue,
+    /// Looks after the signing keys.
+    pub signing: Job<SqlStore>,
     verifier: Verifier,
 }
 
@@ -133,9 +135,19 @@ impl App {
     pub async fn start(deployment: Deployment) -> Result<App, OpenError> {
         let Deployment { config, store, keyring, clock, random } = deployment;
         let hasher = Hasher::start(hash_settings(&config), random.clone())?;
-        signing::bootstrap(&signing_env(&config, &store, &keyring, &clock)).await?;
+        let maker = Arc::new(maker(&config, &keyring)?);
         let policy = signing_policy(&config);
-        let ring = Arc::new(KeyRing::load(&store, &keyring, policy, clock.now()).await?);
+        Keysmith { store: &store, maker: &maker, policy: &policy, clock: &clock }.bootstrap().await?;
+        let ring = KeyRing::load(&store, keyring.clone(), policy.clone(), clock.clone()).await?;
+        let ring = Arc::new(ring);
+        let signing = Job {
+            store: Arc::new(store.clone()),
+            ring: ring.clone(),
+            maker,
+            policy,
+            clock: clock.clone(),
+            random: random.clone(),
+        };
         let now = clock.now();
         let refresh_keys = LiveRefreshKeys::load(&store, &keyring, &random, now).await?;
         let labels = secrets::root_secret(&store, &keyring, &random, secrets::LABELS, now).await?;
@@ -165,7 +177,7 @@ impl App {
             clock,
             random,
         };
-        Ok(App { config, grants, metrics, metadata, contract_etag, verifier })
+        Ok(App { config, grants, metrics, metadata, contract_etag, signing, verifier })
     }
 
     /// Checks an access token for Keyward's own audience.
@@ -174,7 +186,7 @@ impl App {
     /// [`Problem::InvalidToken`], the reason only in the log and the metrics.
     pub fn verify(&self, token: &str) -> Result<Verified<External, AccessClaims>, Failure> {
         let now = self.grants.clock.now();
-        let set = self.grants.ring.verifying(now).map_err(|cause| {
+        let set = self.grants.ring.keys().map_err(|cause| {
             tracing::error!(%cause, "tokens cannot be checked");
             Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1))
         })?;
@@ -194,7 +206,7 @@ impl App {
         let grants = &self.grants;
         grants
             .ring
-            .signing(grants.clock.now())
+            .signing()
             .map_err(|_| "the signing keys are not confirmed with the store")?;
         match tokio::time::timeout(Duration::from_secs(2), grants.clients_alive()).await {
             Ok(Ok(())) => Ok(()),
@@ -202,30 +214,15 @@ impl App {
         }
     }
 
-    /// Follows the store: key ring, clients, refresh keys. Called every half second.
+    /// Follows the store: clients and refresh keys, as `signing` follows the key ring. Called every half second.
     pub async fn follow(&self) {
         let grants = &self.grants;
         let now = grants.clock.now();
-        if let Err(cause) = grants.ring.refresh(&grants.store, &grants.keyring, now).await {
-            tracing::error!(%cause, "the key ring could not be confirmed");
-        }
         if let Err(cause) = grants.clients.reload(&grants.store, now).await {
             tracing::error!(%cause, "the clients could not be read");
         }
         if let Err(cause) = grants.refresh_keys.reload(&grants.store, &grants.keyring).await {
             tracing::error!(%cause, "the refresh keys could not be read");
-        }
-    }
-
-    /// One turn of the signing scheduler.
-    pub async fn tick(&self) {
-        let grants = &self.grants;
-        let env = signing_env(&self.config, &grants.store, &grants.keyring, &grants.clock);
-        if let Err(cause) = signing::tick(&env, &grants.ring).await {
-            tracing::error!(%cause, "the signing keys could not be looked after; tried again in a few seconds");
-        }
-        if let Err(cause) = grants.ring.flush(&grants.store).await {
-            tracing::warn!(%cause, "the counts of signed tokens could not be noted");
         }
     }
 
@@ -246,30 +243,20 @@ impl App {
 
     /// Runs the background work until `stop` turns true.
     pub async fn run_jobs(self: Arc<App>, mut stop: watch::Receiver<bool>) {
-        let mut follow = tokio::time::interval(Duration::from_millis(500));
-        let mut sweep = tokio::time::interval(Duration::from_secs(60));
-        let mut tick = tokio::time::interval(self.tick_every());
-        for timer in [&mut follow, &mut sweep, &mut tick] {
-            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        }
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                _ = follow.tick() => self.follow().await,
-                _ = tick.tick() => self.tick().await,
-                _ = sweep.tick() => self.sweep().await,
+        tokio::join!(self.signing.run(stop.clone()), async {
+            let mut follow = tokio::time::interval(Duration::from_millis(500));
+            let mut sweep = tokio::time::interval(Duration::from_secs(60));
+            for timer in [&mut follow, &mut sweep] {
+                timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             }
-        }
-        if let Err(cause) = self.grants.ring.flush(&self.grants.store).await {
-            tracing::warn!(%cause, "the counts of signed tokens could not be noted");
-        }
-    }
-
-    /// A few seconds, different for each replica, so that they do not all try at once.
-    fn tick_every(&self) -> Duration {
-        let mut byte = [0];
-        let _ = self.grants.random.fill(&mut byte);
-        Duration::from_millis(3_000 + u64::from(byte[0]) * 8)
+            loop {
+                tokio::select! {
+                    () = stopped(&mut stop) => break,
+                    _ = follow.tick() => self.follow().await,
+                    _ = sweep.tick() => self.sweep().await,
+                }
+            }
+        });
     }
 }
 
@@ -277,6 +264,12 @@ impl Grants {
     async fn clients_alive(&self) -> Result<(), StoreError> {
         self.store.session(Uuid::nil()).await.map(|_| ())
     }
+}
+
+/// Resolves when `stop` turns true or its sender is gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard on the value must not live across an await of the caller.
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
 }
 
 /// The signing rules of the configuration.
@@ -351,12 +344,12 @@ fn header(text: &str) -> Result<HeaderValue, OpenError> {
     HeaderValue::from_str(text).map_err(|wrong| OpenError::Setting(wrong.to_string()))
 }
 
-/// What the signing room works with.
-pub fn signing_env<'a>(
-    config: &'a Config,
-    store: &'a SqlStore,
-    keyring: &'a Keyring,
-    clock: &'a Clock,
-) -> signing::Env<'a, SqlStore> {
-    signing::Env { store, keyring, clock, policy: signing_policy(config), rsa_bits: config.signing.rsa_bits }
+/// Makes signing keys as the configuration says.
+///
+/// # Errors
+/// When the configured size is not one of the three.
+pub fn maker(config: &Config, keyring: &Arc<Keyring>) -> Result<Maker, OpenError> {
+    let bits = Bits::try_from(config.signing.rsa_bits).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+    let lifetime = u32::try_from(config.access.lifetime.as_secs()).unwrap_or(u32::MAX);
+    Ok(Maker::new(keyring.clone(), bits, lifetime))
 }

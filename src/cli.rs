@@ -129,7 +129,7 @@ refused_from!(
     crate::password::PasswordRefused,
     crate::password::StartRefused,
     crate::password::HashError,
-    crate::password::ImportRefused,
+    crate::password::imported::ImportRefused,
     crate::account::BadIdentifier,
     serde_json::Error,
 );

@@ -27,7 +27,7 @@ mod login;
 mod refresh;
 
 pub use account::{Caller, ListedSession, Me, PasswordRequest};
-pub use login::LoginRequest;
+pub use login::{LoginRequest, seal_password};
 pub use refresh::RefreshRequest;
 
 /// Everything that decisions need, handed in once.
@@ -189,12 +189,11 @@ impl Grants {
         let session = &live.session;
         let scope = self.narrowed(live, asked.scope);
         let lifetime = self.lifetime(live.access_lifetime);
-        self.ring
+        let key = self
+            .ring
             .prepare(lifetime, &self.store)
             .await
             .map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
-        let key =
-            self.ring.signing(self.clock.now()).map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
 
         let audience = asked.audience.or(session.audience.as_deref()).unwrap_or(self.own_audience());
         let iat = session.rotated_at.seconds();

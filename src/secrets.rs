@@ -141,7 +141,7 @@ fn to_stored(key: WrappedKey) -> StoredDataKey {
     StoredDataKey {
         version: key.version,
         namespace: NAMESPACE.into(),
-        suite: key.suite.number(),
+        suite: u8::try_from(key.suite.number()).unwrap_or_default(),
         master_key_id: key.master_key_id,
         kcv: key.kcv,
         bytes: key.bytes,

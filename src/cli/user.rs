@@ -1,6 +1,7 @@
 //! `keyward user …`
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -11,7 +12,7 @@ use crate::account;
 use crate::app::{Deployment, hash_settings};
 use crate::audit::Kind;
 use crate::grant::seal_password;
-use crate::password::{Hasher, Password, Policy, parse_imported};
+use crate::password::{Hasher, Password, Policy, imported};
 use crate::store::{Account, Accounts as _, EndReason, NewAccount, PasswordChange, Sessions as _};
 
 /// Commands on accounts.
@@ -156,13 +157,13 @@ async fn add(args: &AddArgs, on: &Deployment, out: &mut dyn Write) -> Result<(),
     let phc = if args.no_password {
         None
     } else if args.hash_stdin {
-        Some(imported(on).await?)
+        Some(read_imported(on).await?)
     } else {
         let text = read_secret("password", args.password_stdin)?;
         let password = Password::new(&text)?;
         let names = [Some(args.name.as_str()), args.email.as_deref()];
         policy(on).check(&password, &names.into_iter().flatten().collect::<Vec<_>>())?;
-        Some(hasher(on)?.hash(&password).await?)
+        Some(hasher(on)?.hash(Arc::new(password)).await?)
     };
     let password = phc.map(|phc| seal_password(&on.keyring, id, &phc)).transpose()?;
     let account = Account {
@@ -187,10 +188,11 @@ async fn add(args: &AddArgs, on: &Deployment, out: &mut dyn Write) -> Result<(),
 }
 
 /// A hash from another system, if its cost stays within what failed logins are released after.
-async fn imported(on: &Deployment) -> Result<zeroize::Zeroizing<String>, Failed> {
+async fn read_imported(on: &Deployment) -> Result<zeroize::Zeroizing<String>, Failed> {
     let text = read_secret("hash", true)?;
-    parse_imported(&text)?;
-    let cost = hasher(on)?.cost_of(text.clone()).await?;
+    let text = imported::parse(&text)?.into_phc();
+    // The typed bytes may be tried after the normal form, so a login may take twice one comparison.
+    let cost = hasher(on)?.cost_of(&text).await? * 2;
     let quantum = on.config.login.quantum;
     if cost * 2 > quantum {
         return Err(Failed::Refused(format!(
@@ -209,7 +211,7 @@ async fn passwd(who: &str, from_stdin: bool, on: &Deployment, out: &mut dyn Writ
     let password = Password::new(&text)?;
     let names = [Some(account.name.as_str()), account.email.as_deref()];
     policy(on).check(&password, &names.into_iter().flatten().collect::<Vec<_>>())?;
-    let phc = hasher(on)?.hash(&password).await?;
+    let phc = hasher(on)?.hash(Arc::new(password)).await?;
     let sealed = seal_password(&on.keyring, account.id, &phc)?;
     let change = PasswordChange {
         account: account.id,

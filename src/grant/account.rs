@@ -1,5 +1,7 @@
 //! What an account may see and do with an access token of Keyward's own audience.
 
+use std::sync::Arc;
+
 use keyward_verifier::{AccessClaims, External, Verified};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -137,7 +139,7 @@ impl Grants {
         let credential = self.store.credential(account.id).await?.ok_or(Refused::Conflict)?;
         let phc = self.open_password(&credential)?;
         let matches = match Password::new(&request.current) {
-            Ok(current) => self.hasher.verify(&current, phc).await.map_err(hashing)?.matches,
+            Ok(current) => self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?.matches,
             Err(_) => false,
         };
         if !matches {
@@ -146,7 +148,7 @@ impl Grants {
         }
         limit::clear(&self.store, &subject).await?;
         limit::forgive(&self.store, &source).await?;
-        let phc = self.hasher.hash(&new).await.map_err(hashing)?;
+        let phc = self.hasher.hash(Arc::new(new)).await.map_err(hashing)?;
         let sealed = seal_password(&self.keyring, account.id, &phc)?;
         self.set_password(caller, credential.password.as_deref(), &sealed, self.clock.now()).await?;
         let whom = (Some(account.id), Some(caller.session.id));

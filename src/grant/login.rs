@@ -1,5 +1,6 @@
 //! Login: equal work for every kind of failure, then a session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_envelope::{Context, Sealed};
@@ -12,6 +13,7 @@ use crate::client;
 use crate::clock::Stopwatch;
 use crate::limit::{self, Subject};
 use crate::password::{HashError, Password};
+use crate::session::RefreshKeys;
 use crate::store::{
     Accounts as _, Attempt, Client, Credential, Live, Session, Sessions as _, Start, StoreError,
 };
@@ -96,10 +98,10 @@ impl Grants {
         let phc = phc.transpose()?;
         // A password that is refused by its form (too long) is hashed as a stand-in and never matches.
         let (password, possible) = match Password::new(&request.password) {
-            Ok(password) => (password, true),
-            Err(_) => (Password::stand_in(), false),
+            Ok(password) => (Arc::new(password), true),
+            Err(_) => (Arc::new(Password::stand_in()), false),
         };
-        let verdict = self.hasher.verify(&password, phc).await.map_err(hashing)?;
+        let verdict = self.hasher.verify(password.clone(), phc).await.map_err(hashing)?;
 
         if let Attempt::NotBefore(at) = attempt {
             self.record(Kind::LoginFailed, (None, None), origin, "").await?;
@@ -109,7 +111,7 @@ impl Grants {
             Some(credential) if verdict.matches && possible && credential.account.enabled => {
                 limit::clear(&self.store, &subject).await?;
                 if verdict.rehash {
-                    return self.rehash(credential, &password, origin).await;
+                    return self.rehash(credential, password, origin).await;
                 }
                 Ok(credential)
             }
@@ -139,7 +141,7 @@ impl Grants {
     async fn rehash(
         &self,
         mut credential: Credential,
-        password: &Password,
+        password: Arc<Password>,
         origin: &Origin,
     ) -> Result<Credential, Refused> {
         let Ok(phc) = self.hasher.hash(password).await else { return Ok(credential) };
@@ -161,7 +163,7 @@ impl Grants {
         audience: Option<String>,
         asked: Option<&keyward_verifier::Scopes>,
         origin: &Origin,
-    ) -> Result<Option<(Live, std::sync::Arc<crate::session::RefreshKeys>)>, Refused> {
+    ) -> Result<Option<(Live, Arc<RefreshKeys>)>, Refused> {
         let now = self.clock.now();
         let account = &credential.account;
         let keys = self.refresh_keys.now();

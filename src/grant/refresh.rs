@@ -34,7 +34,7 @@ impl Grants {
             self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
         keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
         // Nobody can be answered without a signing key; the counter must not move for nothing.
-        self.ring.signing(self.clock.now()).map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
+        self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
 
         let presented = Presented {
             session: token.session,

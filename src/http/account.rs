@@ -57,7 +57,7 @@ struct SessionBody {
     expires_at: String,
 }
 
-pub(super) async fn me(Authorized(caller, ..): Authorized<Read>) -> axum::Json<MeBody> {
+pub(super) async fn me(Authorized { caller, .. }: Authorized<Read>) -> axum::Json<MeBody> {
     let account = caller.account;
     axum::Json(MeBody {
         id: account.id.to_string(),
@@ -73,7 +73,7 @@ pub(super) async fn me(Authorized(caller, ..): Authorized<Read>) -> axum::Json<M
 pub(super) async fn change_password(
     State(app): State<Arc<App>>,
     From(origin): From,
-    Authorized(caller, ..): Authorized<Manage>,
+    Authorized { caller, .. }: Authorized<Manage>,
     Json(body): Json<PasswordBody>,
 ) -> Result<StatusCode, Failure> {
     let request = PasswordRequest { current: body.current_password, new: body.new_password };
@@ -83,7 +83,7 @@ pub(super) async fn change_password(
 
 pub(super) async fn sessions(
     State(app): State<Arc<App>>,
-    Authorized(caller, ..): Authorized<Read>,
+    Authorized { caller, .. }: Authorized<Read>,
 ) -> Result<axum::Json<SessionsBody>, Failure> {
     let listed = app.grants.sessions(&caller).await?;
     let sessions = listed.into_iter().map(|listed| SessionBody {
@@ -102,7 +102,7 @@ pub(super) async fn sessions(
 pub(super) async fn end_session(
     State(app): State<Arc<App>>,
     From(origin): From,
-    Authorized(caller, ..): Authorized<Manage>,
+    Authorized { caller, .. }: Authorized<Manage>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let id = Uuid::parse_str(&id).map_err(|_| Problem::SessionNotFound)?;

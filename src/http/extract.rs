@@ -10,6 +10,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, request::Parts};
 use keyward_verifier::{AccessClaims, External, Verified};
 use serde::de::DeserializeOwned;
+use zeroize::Zeroize as _;
 
 use super::error::{Failure, Problem};
 use crate::app::App;
@@ -36,7 +37,9 @@ impl<T: DeserializeOwned + Shape> FromRequest<Arc<App>> for Json<T> {
             return Err(Problem::UnsupportedMediaType.into());
         }
         let bytes = read(request.into_body(), app.config.http.body_timeout).await?;
-        parse(&bytes).map(Json)
+        let parsed = parse(&bytes).map(Json);
+        wipe(bytes);
+        parsed
     }
 }
 
@@ -53,7 +56,11 @@ impl<T: DeserializeOwned + Shape + Default> FromRequest<Arc<App>> for OptionalJs
         match (bytes.is_empty(), typed, json) {
             (true, false, _) => Ok(OptionalJson(T::default())),
             (_, _, false) => Err(Problem::UnsupportedMediaType.into()),
-            _ => parse(&bytes).map(OptionalJson),
+            _ => {
+                let parsed = parse(&bytes).map(OptionalJson);
+                wipe(bytes);
+                parsed
+            }
         }
     }
 }
@@ -72,6 +79,13 @@ pub fn parse<T: DeserializeOwned + Shape>(bytes: &[u8]) -> Result<T, Failure> {
         Failure::from(Problem::MalformedRequest)
             .with_detail(format!("{what} (line {line}, column {column}); expected {}", T::SHAPE))
     })
+}
+
+/// Bodies carry passwords and tokens.
+fn wipe(bytes: Bytes) {
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.zeroize();
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -140,7 +154,11 @@ impl Needs for Manage {
 }
 
 /// The living caller behind a bearer token with the scope that the route needs.
-pub struct Authorized<N: Needs>(pub Caller, std::marker::PhantomData<N>);
+pub struct Authorized<N: Needs> {
+    /// The caller.
+    pub caller: Caller,
+    needs: std::marker::PhantomData<N>,
+}
 
 impl<N: Needs> FromRequestParts<Arc<App>> for Authorized<N> {
     type Rejection = Failure;
@@ -151,7 +169,7 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Authorized<N> {
             return Err(Failure::for_scope(N::SCOPE));
         }
         match app.grants.caller(&token).await {
-            Ok(caller) => Ok(Authorized(caller, std::marker::PhantomData)),
+            Ok(caller) => Ok(Authorized { caller, needs: std::marker::PhantomData }),
             Err(crate::grant::Refused::SessionEnded(_)) => Err(Failure::from(Problem::InvalidToken)
                 .with_detail("the session behind the access token has ended")),
             Err(refused) => Err(refused.into()),

@@ -140,7 +140,7 @@ pub(super) async fn logout(
         }
         (None, Some(token)) => {
             let client = body.client_id.as_deref();
-            app.grants.logout_by_refresh_token(&token, client, body.all, &origin).await?;
+            app.grants.logout_by_refresh_token(token.as_str(), client, body.all, &origin).await?;
         }
         (None, None) => return Err(Problem::MissingToken.into()),
         (Some(_), _) => {

@@ -44,12 +44,14 @@ fn document(
 }
 
 pub(super) async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let set = app.grants.ring.jwks(app.grants.clock.now()).map_err(|cause| {
+    let set = app.grants.ring.jwks().map_err(|cause| {
         tracing::error!(%cause, "the JWKS is withheld");
         Failure::from(Problem::Unavailable).with_retry_after(std::time::Duration::from_secs(1))
     })?;
     let json = HeaderValue::from_static("application/jwk-set+json");
-    Ok(document(&headers, json, &set.etag, set.cache_control.clone(), set.body.clone()))
+    let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::from(Problem::Internal));
+    let (etag, cache_control) = (header(&set.etag)?, header(&set.cache_control)?);
+    Ok(document(&headers, json, &etag, cache_control, set.body.clone()))
 }
 
 pub(super) async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {

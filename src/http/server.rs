@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
+use crate::app::stopped;
 use crate::config::Http;
 
 /// Serves `router` on `listeners` until `stop` turns true, then finishes what runs, at most `shutdown_deadline` long.
@@ -38,7 +39,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = accept_any(&listeners) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

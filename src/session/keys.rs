@@ -79,7 +79,7 @@ impl RefreshKeys {
     pub fn make(&self, id: u8, session: Uuid, counter: u32, client: Uuid) -> Option<RefreshToken> {
         let key = self.find(id).or_else(|| self.0.first())?;
         let mut token = RefreshToken { key_id: key.id, session, counter, mac: [0; 32] };
-        token.mac.copy_from_slice(&mac_of(key, &token, client).finalize().into_bytes());
+        token.mac = mac_of(key, &token, client).finalize().into_bytes().into();
         Some(token)
     }
 
