@@ -3,5 +3,7 @@
 //! The rooms and who may enter which are described in ARCHITECTURE.md; `tests/it/architecture.rs` keeps it true.
 
 pub mod clock;
+pub mod failpoint;
 pub mod random;
+pub mod signing;
 pub mod store;
