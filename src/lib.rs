@@ -3,7 +3,9 @@
 //! The rooms and who may enter which are described in ARCHITECTURE.md; `tests/it/architecture.rs` keeps it true.
 
 pub mod clock;
+pub mod config;
 pub mod failpoint;
+pub mod password;
 pub mod random;
 pub mod signing;
 pub mod store;

@@ -1,0 +1,362 @@
+//! Puts the rooms together: what every command opens, and what `serve` runs on top.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::HeaderValue;
+use keyward_envelope::Keyring;
+use keyward_verifier::{AccessClaims, External, Verified, Verifier};
+use serde::Serialize;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::client::{self, Directory};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::grant::Grants;
+use crate::http::error::{Failure, Problem};
+use crate::metrics::Metrics;
+use crate::password::{HashSettings, Hasher};
+use crate::random::{NoRandomness, Random};
+use crate::secrets::{self, LiveRefreshKeys, MasterKeySource, SecretsError};
+use crate::session::{Labels, hex};
+use crate::signing::{self, KeyRing};
+use crate::store::sql::{self, SqlStore};
+use crate::store::{Client, Clients as _, Limits as _, Sessions as _, StoreError};
+
+/// Why Keyward could not be put together; each is a sentence for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sql::OpenError),
+    /// The sealed values.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// A step of the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys.
+    #[error(transparent)]
+    Signing(#[from] signing::SigningError),
+    /// The hashing pool.
+    #[error(transparent)]
+    Hashing(#[from] crate::password::StartRefused),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// A setting that only shows when it is used.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// The store and the keys of one deployment, opened: what every command works on.
+pub struct Deployment {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// What is remembered.
+    pub store: SqlStore,
+    /// Opens and seals.
+    pub keyring: Arc<Keyring>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+}
+
+impl Deployment {
+    /// Opens the database and what is sealed in it; makes both when they are not there yet.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Deployment, OpenError> {
+        let store = SqlStore::open(&sql::Location::Sqlite(config.data_dir.join("keyward.db"))).await?;
+        let inline = config.master_key.as_ref().map(|key| key.expose());
+        let source =
+            MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
+        let keyring = Arc::new(secrets::open_keyring(&store, &source, clock.now()).await?);
+        let deployment = Deployment { config: Arc::new(config), store, keyring, clock, random };
+        deployment.ensure_first_client().await?;
+        Ok(deployment)
+    }
+
+    async fn ensure_first_client(&self) -> Result<(), OpenError> {
+        if !self.store.clients().await?.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let web = Client {
+            id: self.random.uuid(now)?,
+            name: client::FIRST_PARTY.into(),
+            audiences: Vec::new(),
+            scopes: vec!["*".into()],
+            access_lifetime: None,
+            created_at: now,
+        };
+        // `false`: another process was first, which is as good.
+        self.store.add_client(&web).await?;
+        Ok(())
+    }
+}
+
+/// A document whose bytes and headers are made once.
+pub struct Document {
+    /// The body.
+    pub body: Bytes,
+    /// Strong validator.
+    pub etag: HeaderValue,
+    /// How long it may be kept.
+    pub cache_control: HeaderValue,
+}
+
+/// The running service.
+pub struct App {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// What may be had, and everything that decides it.
+    pub grants: Grants,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The metadata document.
+    pub metadata: Document,
+    /// Validator of the contract.
+    pub contract_etag: HeaderValue,
+    verifier: Verifier,
+}
+
+impl App {
+    /// Starts the service on an opened deployment: hashing pool, signing keys, directories. No listener yet.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn start(deployment: Deployment) -> Result<App, OpenError> {
+        let Deployment { config, store, keyring, clock, random } = deployment;
+        let hasher = Hasher::start(hash_settings(&config), random.clone())?;
+        signing::bootstrap(&signing_env(&config, &store, &keyring, &clock)).await?;
+        let policy = signing_policy(&config);
+        let ring = Arc::new(KeyRing::load(&store, &keyring, policy, clock.now()).await?);
+        let now = clock.now();
+        let refresh_keys = LiveRefreshKeys::load(&store, &keyring, &random, now).await?;
+        let labels = secrets::root_secret(&store, &keyring, &random, secrets::LABELS, now).await?;
+        let (_, label_key) =
+            labels.first().ok_or_else(|| OpenError::Setting("there is no label key".into()))?;
+        let labels = Labels::new(label_key);
+        let clients = Directory::load(&store, &clock).await?;
+        let verifier = Verifier::builder()
+            .issuer(config.issuer.clone())
+            .audience(config.audience.clone())
+            .rs256()
+            .leeway(config.access.leeway)
+            .build()
+            .map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+        let metadata = metadata(&config)?;
+        let contract_etag = etag(crate::http::contract().as_bytes())?;
+        let metrics = Metrics::new();
+        let grants = Grants {
+            store,
+            keyring,
+            ring,
+            refresh_keys,
+            labels,
+            clients,
+            hasher,
+            config: config.clone(),
+            clock,
+            random,
+        };
+        Ok(App { config, grants, metrics, metadata, contract_etag, verifier })
+    }
+
+    /// Checks an access token for Keyward's own audience.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidToken`], the reason only in the log and the metrics.
+    pub fn verify(&self, token: &str) -> Result<Verified<External, AccessClaims>, Failure> {
+        let now = self.grants.clock.now();
+        let set = self.grants.ring.verifying(now).map_err(|cause| {
+            tracing::error!(%cause, "tokens cannot be checked");
+            Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1))
+        })?;
+        self.verifier.verify(token, &set, now.seconds()).map_err(|refusal| {
+            let reason = refusal.reason.code();
+            self.metrics.refused_token(reason);
+            tracing::info!(reason, "an access token was refused");
+            Problem::InvalidToken.into()
+        })
+    }
+
+    /// Whether this replica can do its work, or why not.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn ready(&self) -> Result<(), &'static str> {
+        let grants = &self.grants;
+        grants
+            .ring
+            .signing(grants.clock.now())
+            .map_err(|_| "the signing keys are not confirmed with the store")?;
+        match tokio::time::timeout(Duration::from_secs(2), grants.clients_alive()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err("the store does not answer"),
+        }
+    }
+
+    /// Follows the store: key ring, clients, refresh keys. Called every half second.
+    pub async fn follow(&self) {
+        let grants = &self.grants;
+        let now = grants.clock.now();
+        if let Err(cause) = grants.ring.refresh(&grants.store, &grants.keyring, now).await {
+            tracing::error!(%cause, "the key ring could not be confirmed");
+        }
+        if let Err(cause) = grants.clients.reload(&grants.store, now).await {
+            tracing::error!(%cause, "the clients could not be read");
+        }
+        if let Err(cause) = grants.refresh_keys.reload(&grants.store, &grants.keyring).await {
+            tracing::error!(%cause, "the refresh keys could not be read");
+        }
+    }
+
+    /// One turn of the signing scheduler.
+    pub async fn tick(&self) {
+        let grants = &self.grants;
+        let env = signing_env(&self.config, &grants.store, &grants.keyring, &grants.clock);
+        if let Err(cause) = signing::tick(&env, &grants.ring).await {
+            tracing::error!(%cause, "the signing keys could not be looked after; tried again in a few seconds");
+        }
+        if let Err(cause) = grants.ring.flush(&grants.store).await {
+            tracing::warn!(%cause, "the counts of signed tokens could not be noted");
+        }
+    }
+
+    /// Forgets what need not be remembered any longer, in small steps.
+    pub async fn sweep(&self) {
+        let (grants, config) = (&self.grants, &self.config);
+        let now = grants.clock.now();
+        let forget = config.limits.account.forget.max(config.limits.source.forget);
+        let outcome = async {
+            grants.store.sweep_sessions(now.minus(config.session.keep_ended), 1_000).await?;
+            grants.store.sweep_limits(now.minus(forget), 10_000).await?;
+            grants.store.sweep_audit(now.minus(config.audit.keep), 1_000).await
+        };
+        if let Err(cause) = outcome.await {
+            tracing::warn!(%cause, "old records could not be swept; tried again in a minute");
+        }
+    }
+
+    /// Runs the background work until `stop` turns true.
+    pub async fn run_jobs(self: Arc<App>, mut stop: watch::Receiver<bool>) {
+        let mut follow = tokio::time::interval(Duration::from_millis(500));
+        let mut sweep = tokio::time::interval(Duration::from_secs(60));
+        let mut tick = tokio::time::interval(self.tick_every());
+        for timer in [&mut follow, &mut sweep, &mut tick] {
+            timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = follow.tick() => self.follow().await,
+                _ = tick.tick() => self.tick().await,
+                _ = sweep.tick() => self.sweep().await,
+            }
+        }
+        if let Err(cause) = self.grants.ring.flush(&self.grants.store).await {
+            tracing::warn!(%cause, "the counts of signed tokens could not be noted");
+        }
+    }
+
+    /// A few seconds, different for each replica, so that they do not all try at once.
+    fn tick_every(&self) -> Duration {
+        let mut byte = [0];
+        let _ = self.grants.random.fill(&mut byte);
+        Duration::from_millis(3_000 + u64::from(byte[0]) * 8)
+    }
+}
+
+impl Grants {
+    async fn clients_alive(&self) -> Result<(), StoreError> {
+        self.store.session(Uuid::nil()).await.map(|_| ())
+    }
+}
+
+/// The signing rules of the configuration.
+pub fn signing_policy(config: &Config) -> signing::Policy {
+    let rotation = &config.rotation;
+    signing::Policy {
+        every: rotation.every,
+        lead: rotation.lead,
+        lease: rotation.lease,
+        jwks_max_age: rotation.jwks_max_age,
+        verifier_poll: rotation.verifier_poll,
+        clock_skew: rotation.clock_skew,
+    }
+}
+
+/// The hashing settings of the configuration.
+pub fn hash_settings(config: &Config) -> HashSettings {
+    let password = &config.password;
+    HashSettings {
+        memory_kib: password.memory_kib,
+        iterations: password.iterations,
+        parallelism: password.parallelism,
+        threads: password.threads,
+        queue: password.queue,
+        queue_bytes: password.queue_memory,
+        deadline: password.deadline,
+    }
+}
+
+/// RFC 8414 metadata; OpenID Connect Discovery's path serves the same for verifiers that look only there.
+fn metadata(config: &Config) -> Result<Document, OpenError> {
+    #[derive(Serialize)]
+    struct Metadata<'a> {
+        issuer: &'a str,
+        jwks_uri: String,
+        response_types_supported: [&'a str; 0],
+        grant_types_supported: [&'a str; 0],
+        scopes_supported: Vec<&'a str>,
+        subject_types_supported: [&'a str; 1],
+        id_token_signing_alg_values_supported: [&'a str; 1],
+        service_documentation: String,
+    }
+    let mut scopes: Vec<&str> = config.roles.values().flatten().map(String::as_str).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let issuer = &config.issuer;
+    let document = Metadata {
+        issuer,
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        response_types_supported: [],
+        grant_types_supported: [],
+        scopes_supported: scopes,
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: ["RS256"],
+        service_documentation: format!("{issuer}/openapi.yaml"),
+    };
+    let body = serde_json::to_vec(&document).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+    let max_age = config.rotation.jwks_max_age.as_secs();
+    Ok(Document {
+        etag: etag(&body)?,
+        cache_control: header(&format!("public, max-age={max_age}"))?,
+        body: body.into(),
+    })
+}
+
+fn etag(body: &[u8]) -> Result<HeaderValue, OpenError> {
+    use sha2::Digest as _;
+    header(&format!("\"{}\"", hex(&sha2::Sha256::digest(body)[..16])))
+}
+
+fn header(text: &str) -> Result<HeaderValue, OpenError> {
+    HeaderValue::from_str(text).map_err(|wrong| OpenError::Setting(wrong.to_string()))
+}
+
+/// What the signing room works with.
+pub fn signing_env<'a>(
+    config: &'a Config,
+    store: &'a SqlStore,
+    keyring: &'a Keyring,
+    clock: &'a Clock,
+) -> signing::Env<'a, SqlStore> {
+    signing::Env { store, keyring, clock, policy: signing_policy(config), rsa_bits: config.signing.rsa_bits }
+}
