@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod password;
 pub mod random;
+pub mod signing;
 pub mod store;
