@@ -199,7 +199,7 @@ fn on_store(
     command: impl AsyncFnOnce(&Deployment) -> Result<(), Failed>,
 ) -> Result<u8, Failed> {
     let config = Config::from_process(overrides)?;
-    serve::arm_failpoints();
+    serve::arm_failpoints()?;
     serve::log_to_stderr("warn", &config.log)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let deployment = Deployment::open(config, Clock::system(), Random::system()).await?;

@@ -8,11 +8,11 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::app::App;
 
-mod account;
+pub mod account;
 pub mod error;
 pub mod extract;
 mod layers;
-mod login;
+pub mod login;
 mod open;
 pub mod server;
 

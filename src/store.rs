@@ -94,7 +94,8 @@ pub struct PasswordChange<'a> {
 
 /// Steps on accounts.
 pub trait Accounts {
-    /// Adds an account; `false` when one of the identifiers is taken, and then nothing is added.
+    /// Adds an account; `false` when one of the identifiers is taken, and then nothing is added. A role that is empty
+    /// or holds white space is refused, here and in [`Accounts::set_roles`]; so are such audiences and scopes of clients.
     async fn add_account(&self, new: &NewAccount) -> StoreResult<bool>;
     /// The account with this id.
     async fn account(&self, id: Uuid) -> StoreResult<Option<Account>>;
@@ -243,7 +244,8 @@ pub struct Session {
 pub enum Start {
     /// It is durable.
     Started,
-    /// The account was disabled, deleted or changed its epoch since it was read; nothing was inserted.
+    /// The account was disabled, deleted or changed its epoch since it was read, or the client is gone; nothing was
+    /// inserted.
     AccountMoved,
 }
 
@@ -298,11 +300,12 @@ pub enum Advance {
     Ended(EndReason),
     /// Idle or absolute expiry has passed.
     Expired,
-    /// The account is disabled, deleted, or moved to a newer epoch.
+    /// The account is disabled or moved to a newer epoch.
     AccountMoved,
-    /// No such session for this client.
+    /// No such session for this client; so too when account or client were deleted.
     Unknown,
-    /// The audience asked for (or the session's own) is not among the client's; nothing moved.
+    /// The audience asked for (or the session's own) is not among the client's; nothing moved. A spent token is
+    /// [`Advance::Reused`] whatever it asks for.
     AudienceNotAllowed,
 }
 
@@ -418,10 +421,10 @@ pub enum RingStep {
     },
     /// Publishes a key: `Staged`, or `Retiring` for a verify-only import. Refused (conflict) if the kid ever existed.
     Publish(Box<SigningKey>),
-    /// The staged key becomes active; the active one of the same algorithm becomes retiring, its private part is
-    /// destroyed.
+    /// The staged key becomes active; the active one of the same algorithm, if any, becomes retiring, its private part
+    /// is destroyed.
     Activate {
-        /// A staged key.
+        /// A staged key that has its private part.
         kid: String,
         /// The `max_lifetime` it starts with, in seconds.
         max_lifetime: u32,
@@ -436,7 +439,7 @@ pub enum RingStep {
     Revoke {
         /// Keys in any state but revoked.
         kids: Vec<String>,
-        /// The staged key that takes over.
+        /// The staged key that takes over, with the `max_lifetime` it carries. Conflict while another is active.
         activate: Option<String>,
         /// Fresh keys.
         publish: Vec<SigningKey>,

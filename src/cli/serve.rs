@@ -72,7 +72,7 @@ struct Ready {
 /// [`Failed`], with a sentence.
 pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
     let watch = Stopwatch::start();
-    arm_failpoints();
+    arm_failpoints()?;
     log_to_stderr(&config.log.level, &config.log)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let public = bind(&config.listen, config.listen_explicit, "--listen").await?;
@@ -185,11 +185,12 @@ fn place_flags(config: &Config) -> String {
 }
 
 /// Arms a failpoint from the environment; a release build has none.
-pub(super) fn arm_failpoints() {
+pub(super) fn arm_failpoints() -> Result<(), Failed> {
     #[cfg(debug_assertions)]
     if let Some(spec) = crate::config::fail_at() {
-        crate::failpoint::arm(&spec);
+        crate::failpoint::arm(&spec).map_err(Failed::Refused)?;
     }
+    Ok(())
 }
 
 /// Log lines go to standard error, so that what a command prints can be piped.

@@ -13,7 +13,7 @@ use super::error::{Failure, Problem};
 use crate::app::App;
 
 /// The contract, compiled in.
-pub const CONTRACT: &str = include_str!("../../openapi.yaml");
+pub(super) const CONTRACT: &str = include_str!("../../openapi.yaml");
 const PAGE: &str = include_str!("page.html");
 
 /// A document that any cache may keep and any site may read.

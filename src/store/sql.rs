@@ -1,1 +1,159 @@
-//! The SQL back end for SQLite and PostgreSQL.
+//! The SQL back end for SQLite and PostgreSQL: one text for both engines, through sqlx's `Any` driver.
+//!
+//! SQLite has one writing connection, so steps queue in the program instead of fighting over the file's lock; other
+//! processes are waited for. A statement with `RETURNING` is always read to its end: on SQLite that is its commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyPool, Executor, Transaction};
+
+use super::{Store, StoreResult};
+use row::Failure;
+
+mod accounts;
+mod clients;
+mod keys;
+mod limits;
+mod open;
+mod row;
+mod secrets;
+mod sessions;
+
+pub use open::{Location, OpenError};
+
+/// How often a step is tried that the database itself undid because others were in its way.
+const TRIES: u32 = 4;
+
+/// What Keyward remembers, in SQLite or PostgreSQL. Clones share connections and counters.
+#[derive(Clone)]
+pub struct SqlStore {
+    engine: Engine,
+    writer: AnyPool,
+    readers: AnyPool,
+    calls: Arc<[AtomicU64; Step::COUNT]>,
+}
+
+impl Store for SqlStore {}
+
+impl SqlStore {
+    /// Opens the database, makes it if it is not there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// One sentence each: not reachable, not creatable, or written by a newer Keyward.
+    pub async fn open(location: Location) -> Result<SqlStore, OpenError> {
+        let (engine, writer, readers) = open::connect(&location).await?;
+        let calls = Arc::new([const { AtomicU64::new(0) }; Step::COUNT]);
+        let store = SqlStore { engine, writer, readers, calls };
+        for attempt in 1.. {
+            match open::migrate(&store).await {
+                Err(OpenError::Database { again: true, .. }) if attempt < TRIES => pause(attempt).await,
+                done => return done.map(|()| store),
+            }
+        }
+        Ok(store)
+    }
+
+    /// Waits for running steps and closes every connection; later steps fail. Clones are closed with it.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// How often each step was called since the store was opened, by method name.
+    pub fn calls(&self) -> Vec<(&'static str, u64)> {
+        Step::NAMES
+            .iter()
+            .zip(self.calls.iter())
+            .map(|(name, n)| (*name, n.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Counts the call, runs `attempt`, and runs it again when the database undid it for the sake of others.
+    async fn step<T, F>(&self, step: Step, attempt: impl Fn() -> F) -> StoreResult<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        if let Some(counter) = self.calls.get(step as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut tries = 1;
+        loop {
+            match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(failure) if failure.worth_another_try() && tries < TRIES => pause(tries).await,
+                Err(failure) => return Err(failure.into_store_error(step.name())),
+            }
+            tries += 1;
+        }
+    }
+
+    /// A transaction that may write; on SQLite it holds the file's write lock from its beginning.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, Failure> {
+        let begin = match self.engine {
+            Engine::Sqlite => "BEGIN IMMEDIATE",
+            Engine::Postgres => "BEGIN",
+        };
+        Ok(self.writer.begin_with(begin).await?)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
+
+/// The only row, if there is one. Reads to the end: a commit behind `RETURNING` comes after its rows.
+async fn first<'e>(
+    query: Query<'e>,
+    on: impl Executor<'e, Database = Any>,
+) -> Result<Option<AnyRow>, Failure> {
+    Ok(query.fetch_all(on).await?.into_iter().next())
+}
+
+/// How many rows the statement changed.
+async fn changed<'e>(query: Query<'e>, on: impl Executor<'e, Database = Any>) -> Result<u64, Failure> {
+    Ok(query.execute(on).await?.rows_affected())
+}
+
+fn query<'q>(sql: &'static str) -> Query<'q> {
+    sqlx::query(sql)
+}
+
+async fn pause(tries: u32) {
+    tokio::time::sleep(Duration::from_millis(u64::from(tries) * 10)).await;
+}
+
+macro_rules! steps {
+    ($($step:ident)*) => {
+        /// The methods of the traits, for counting and for error messages.
+        #[expect(non_camel_case_types, reason = "each is called as its method is")]
+        #[derive(Clone, Copy)]
+        enum Step { $($step),* }
+
+        impl Step {
+            const NAMES: &[&str] = &[$(stringify!($step)),*];
+            const COUNT: usize = Step::NAMES.len();
+
+            fn name(self) -> &'static str {
+                match self { $(Step::$step => stringify!($step)),* }
+            }
+        }
+    };
+}
+
+steps! {
+    add_account account credential_by_identifier credential accounts set_enabled set_roles change_password
+    rehash_password delete_account
+    add_client client clients set_client delete_client
+    start_session advance session live_session sessions_of end_session end_sessions_of end_all_sessions
+    sweep_sessions
+    ring ring_generation change_ring raise_max_lifetime note_signed signed_counts
+    secrets add_secret data_keys add_first_data_key
+    attempt succeed forgive sweep_limits record audit sweep_audit
+}

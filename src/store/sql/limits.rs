@@ -1,0 +1,136 @@
+//! Growing delays and the audit trail.
+
+use sqlx::any::AnyRow;
+
+use super::row::{Failure, Record, id, printable};
+use super::{SqlStore, Step, changed, first, query};
+use crate::clock::Timestamp;
+use crate::store::{Attempt, AuditEvent, Limits, Pace, StoreResult};
+
+/// `$6` = now − forget: older than that and the row counts as a new one. No row comes back while a delay is running.
+/// `$2` now, `$3` free failures, `$4` first delay, `$5` longest delay, `$7` the delay after a first failure ever.
+const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_before, last_at) \
+     VALUES ($1, 1, $7, $2 + $7, $2) ON CONFLICT (subject) DO UPDATE SET \
+     failures = CASE WHEN limits.last_at <= $6 THEN 1 ELSE limits.failures + 1 END, \
+     delay_ms = CASE WHEN limits.last_at <= $6 THEN $7 WHEN limits.failures < $3 THEN 0 \
+         WHEN limits.delay_ms = 0 THEN $4 WHEN limits.delay_ms * 2 < $5 THEN limits.delay_ms * 2 ELSE $5 END, \
+     not_before = $2 + CASE WHEN limits.last_at <= $6 THEN $7 WHEN limits.failures < $3 THEN 0 \
+         WHEN limits.delay_ms = 0 THEN $4 WHEN limits.delay_ms * 2 < $5 THEN limits.delay_ms * 2 ELSE $5 END, \
+     last_at = $2 \
+     WHERE limits.not_before <= $2 OR limits.last_at <= $6 RETURNING failures";
+
+const NOT_BEFORE: &str = "SELECT not_before FROM limits WHERE subject = $1 AND not_before > $2";
+
+/// Halving undoes the doubling; the delay before this attempt had run out, or it would not have been counted.
+const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
+     WHERE subject = $1 AND failures > 0";
+
+const SWEEP: &str =
+    "DELETE FROM limits WHERE subject IN (SELECT subject FROM limits WHERE last_at < $1 LIMIT $2)";
+
+const RECORD: &str = "INSERT INTO audit_events (id, at, kind, account_id, session_id, source, detail) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+const AUDIT: &str = "SELECT * FROM audit_events ORDER BY at DESC, id DESC LIMIT $1";
+
+const SWEEP_AUDIT: &str =
+    "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE at < $1 LIMIT $2)";
+
+/// No delay is longer than this, so that doubling and adding stay within an integer.
+const LONGEST: i64 = 1 << 53;
+
+impl Limits for SqlStore {
+    async fn attempt(&self, subject: &str, pace: Pace, now: Timestamp) -> StoreResult<Attempt> {
+        self.step(Step::attempt, || async move {
+            let longest = pace.max_delay_ms.clamp(0, LONGEST);
+            let first_delay = pace.first_delay_ms.clamp(0, longest);
+            for _ in 0..3 {
+                let count = query(ATTEMPT)
+                    .bind(subject)
+                    .bind(now.0)
+                    .bind(i64::from(pace.free))
+                    .bind(first_delay)
+                    .bind(longest)
+                    .bind(now.0.saturating_sub(pace.forget_ms))
+                    .bind(if pace.free == 0 { first_delay } else { 0 });
+                if first(count, &self.writer).await?.is_some() {
+                    return Ok(Attempt::Allowed);
+                }
+                // Gone by now when another attempt was found honest in between; then this one counts after all.
+                let read = query(NOT_BEFORE).bind(subject).bind(now.0);
+                if let Some(row) = first(read, &self.readers).await? {
+                    return Ok(Attempt::NotBefore(Record(&row).time("not_before")?));
+                }
+            }
+            Err(Failure::Refused("the delay changed under every attempt"))
+        })
+        .await
+    }
+
+    async fn succeed(&self, subject: &str) -> StoreResult<()> {
+        self.step(Step::succeed, || async move {
+            query("DELETE FROM limits WHERE subject = $1").bind(subject).execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forgive(&self, subject: &str) -> StoreResult<()> {
+        self.step(Step::forgive, || async move {
+            query(FORGIVE).bind(subject).execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sweep_limits(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.step(Step::sweep_limits, || async move {
+            changed(query(SWEEP).bind(before.0).bind(i64::from(limit)), &self.writer).await
+        })
+        .await
+    }
+
+    async fn record(&self, event: &AuditEvent) -> StoreResult<()> {
+        self.step(Step::record, || async move {
+            let record = query(RECORD)
+                .bind(id(event.id))
+                .bind(event.at.0)
+                .bind(&event.kind)
+                .bind(event.account.map(id))
+                .bind(event.session.map(id))
+                .bind(printable(&event.source))
+                .bind(printable(&event.detail));
+            record.execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn audit(&self, limit: u32) -> StoreResult<Vec<AuditEvent>> {
+        self.step(Step::audit, || async move {
+            let rows = query(AUDIT).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+            rows.iter().map(read_event).collect()
+        })
+        .await
+    }
+
+    async fn sweep_audit(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.step(Step::sweep_audit, || async move {
+            changed(query(SWEEP_AUDIT).bind(before.0).bind(i64::from(limit)), &self.writer).await
+        })
+        .await
+    }
+}
+
+fn read_event(row: &AnyRow) -> Result<AuditEvent, Failure> {
+    let row = Record(row);
+    Ok(AuditEvent {
+        id: row.uuid("id")?,
+        at: row.time("at")?,
+        kind: row.text("kind")?,
+        account: row.maybe_uuid("account_id")?,
+        session: row.maybe_uuid("session_id")?,
+        source: row.text("source")?,
+        detail: row.text("detail")?,
+    })
+}
