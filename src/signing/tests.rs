@@ -404,6 +404,22 @@ async fn a_rotation_survives_conflicts_and_reports_endless_ones() {
 }
 
 #[tokio::test]
+async fn two_rotations_at_once_are_one() {
+    let shop = Shop::open().await;
+    let (first, second) = (shop.kid(KeyState::Active), shop.kid(KeyState::Staged));
+    let (one, other) = (shop.smith(), shop.smith());
+    let (a, b) = tokio::join!(one.rotate(Mode::Force), other.rotate(Mode::Force));
+    assert_eq!(shop.kid(KeyState::Active), second);
+    for done in [a.unwrap(), b.unwrap()] {
+        let Rotated::Done { active, retiring, .. } = done else { panic!("refused") };
+        let until = START.plus(shop.policy.aftermath(LIFETIME));
+        assert_eq!((active, retiring), (second.clone(), Some((first.clone(), until))));
+    }
+    let staged = shop.store.peek().keys.iter().filter(|key| key.state == KeyState::Staged).count();
+    assert_eq!(staged, 1);
+}
+
+#[tokio::test]
 async fn a_rotation_that_dies_before_staging_is_healed_by_the_next_tick() {
     let shop = Shop::open().await;
     let job = shop.job().await;
