@@ -103,8 +103,16 @@ impl<S: SigningKeys> Keysmith<'_, S> {
     /// [`SigningError::Empty`] before the first start, [`SigningError::Refused`] when the set would grow too large,
     /// and when the store or the generator fails.
     pub async fn rotate(&self, mode: Mode) -> Result<Rotated, SigningError> {
+        let mut tried: Option<(String, Duration)> = None;
         for _ in 0..ATTEMPTS {
             let ring = self.begun().await?;
+            // Someone else, or our own step whose answer was lost, has done it: rotating again would be once too often.
+            if let Some((kid, may_refuse_for)) = tried.take_if(|(kid, _)| signs(&ring, kid)) {
+                let retiring = last_retiring(&ring)
+                    .and_then(|old| Some((old.kid.clone(), safe_to_delete_at(old, self.policy)?)));
+                let staged = self.restage().await;
+                return Ok(Rotated::Done { active: kid, retiring, staged, may_refuse_for });
+            }
             has_room(&ring)?;
             let Some(staged) = next_staged(&ring) else {
                 let fresh = self.generate(&ring).await?;
@@ -116,18 +124,16 @@ impl<S: SigningKeys> Keysmith<'_, S> {
             if mode == Mode::Rules && now < allowed {
                 return Ok(Rotated::NotBefore(allowed));
             }
+            let known_to_all = staged.staged_at.plus(self.policy.reach());
+            let may_refuse_for = if now >= allowed { Duration::ZERO } else { known_to_all.since(now) };
+            tried = Some((staged.kid.clone(), may_refuse_for));
             let step = RingStep::Activate { kid: staged.kid.clone(), max_lifetime: staged.max_lifetime };
-            if self.apply(&ring, &step).await? == Applied::Conflict {
-                continue;
+            if let Applied::At(_) = self.apply(&ring, &step).await? {
+                let retiring = active(&ring)
+                    .map(|old| (old.kid.clone(), now.plus(self.policy.aftermath(old.max_lifetime))));
+                let active = staged.kid.clone();
+                return Ok(Rotated::Done { active, retiring, staged: self.restage().await, may_refuse_for });
             }
-            let seen_by_all = allowed.minus(self.policy.lead).plus(self.policy.reach());
-            return Ok(Rotated::Done {
-                active: staged.kid.clone(),
-                retiring: active(&ring)
-                    .map(|old| (old.kid.clone(), now.plus(self.policy.aftermath(old.max_lifetime)))),
-                staged: self.restage().await,
-                may_refuse_for: if now >= allowed { Duration::ZERO } else { seen_by_all.since(now) },
-            });
         }
         Err(SigningError::Contended)
     }
@@ -312,6 +318,15 @@ fn find<'a>(ring: &'a Ring, kid: &str) -> Result<&'a SigningKey, SigningError> {
         .iter()
         .find(|key| key.kid == kid)
         .ok_or_else(|| SigningError::Refused(format!("there is no signing key {kid}; see `keys list`")))
+}
+
+fn signs(ring: &Ring, kid: &str) -> bool {
+    active(ring).is_some_and(|key| key.kid == kid)
+}
+
+fn last_retiring(ring: &Ring) -> Option<&SigningKey> {
+    let rotated = |key: &&SigningKey| key.state == KeyState::Retiring && key.publish_until.is_none();
+    ring.keys.iter().filter(rotated).max_by_key(|key| key.retiring_at)
 }
 
 fn first_active(keys: &[SigningKey]) -> Option<String> {

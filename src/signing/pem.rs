@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use keyward_verifier::{Algorithm, Jwk};
+use keyward_verifier::{Algorithm, Jwk, PublicKey, SkipReason};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::der::asn1::{BitStringRef, UintRef};
 use rsa::pkcs1::der::{Decode, Encode};
@@ -57,6 +57,11 @@ pub enum PemError {
     /// The public exponent is not 65537.
     #[error("the public exponent is not 65537")]
     Exponent,
+    /// The generator that made it was broken (CVE-2017-15361).
+    #[error(
+        "the key comes from a generator whose keys can be factored (ROCA, CVE-2017-15361); make a new one"
+    )]
+    Weak,
     /// The numbers of the private key contradict each other.
     #[error("the numbers of the private key do not belong together")]
     Inconsistent,
@@ -174,7 +179,11 @@ fn check(modulus: UintRef<'_>, exponent: UintRef<'_>, most: usize) -> Result<(),
     if exponent.as_bytes() != F4 {
         return Err(PemError::Exponent);
     }
-    Ok(())
+    match PublicKey::rsa(bytes, F4) {
+        Ok(_) => Ok(()),
+        Err(SkipReason::WeakModulus) => Err(PemError::Weak),
+        Err(_) => Err(PemError::NotRsa),
+    }
 }
 
 fn block(text: &str) -> Result<(&str, Zeroizing<Vec<u8>>), PemError> {

@@ -242,10 +242,10 @@ impl Snapshot {
             .filter(|key| key.state == KeyState::Revoked)
             .map(|key| KeyId::parse(&key.kid).map_err(|_| SigningError::Corrupt { kid: key.kid.clone() }))
             .collect::<Result<Vec<_>, _>>()?;
-        let keys = KeySet::from_jwks(&set)
-            .ok()
-            .filter(|keys| keys.skipped().is_empty())
-            .ok_or(SigningError::Unusable("not fit for a JWK set"))?;
+        let keys = KeySet::from_jwks(&set).map_err(|_| SigningError::Unusable("not fit for a JWK set"))?;
+        for (kid, reason) in keys.skipped() {
+            tracing::error!(?kid, ?reason, "a published key is one that verifiers refuse; revoke it");
+        }
         let (active, problem) = match active_key(ring, keyring, held) {
             Ok(key) => (Some(key), None),
             Err(problem) => (None, Some(problem)),

@@ -182,22 +182,22 @@ async fn a_signature_costs_hardly_more_than_the_rsa_operation() {
     let ring = shop.ring().await;
     let (key, claims) = (ring.signing().unwrap(), shop.claims());
     let private = super::key::PrivateKey::generate(Bits::Rsa2048).ok().unwrap();
-    let best = |work: &dyn Fn()| {
-        let measure = || {
-            let watch = crate::clock::Stopwatch::start();
-            (0..5).for_each(|_| work());
-            watch.elapsed()
-        };
-        (0..60).map(|_| measure()).min().unwrap()
+    let time = |work: &dyn Fn()| {
+        let watch = crate::clock::Stopwatch::start();
+        (0..5).for_each(|_| work());
+        watch.elapsed()
     };
-    let raw = best(&|| {
-        private.sign(&[7; 600], &mut [0; super::key::LONGEST_SIGNATURE]).unwrap();
+    let (mut raw, mut whole) = (Duration::MAX, Duration::MAX);
+    let close = (0..300).any(|round| {
+        raw = raw.min(time(&|| {
+            private.sign(&[7; 600], &mut [0; super::key::LONGEST_SIGNATURE]).unwrap();
+        }));
+        whole = whole.min(time(&|| {
+            sign(&key, &claims).unwrap();
+        }));
+        round > 20 && whole < raw.mul_f64(1.10)
     });
-    let whole = best(&|| {
-        sign(&key, &claims).unwrap();
-    });
-    // Our own code is not optimised in a test build, so the bound here is looser than the 1.10 of a release.
-    assert!(whole < raw.mul_f64(1.5), "{whole:?} against {raw:?}");
+    assert!(close, "{whole:?} against {raw:?}");
 }
 
 // ── the snapshot ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -401,6 +401,22 @@ async fn a_rotation_survives_conflicts_and_reports_endless_ones() {
     assert!(matches!(shop.smith().rotate(Mode::Rules).await, Ok(Rotated::Done { .. })));
     shop.store.conflicts(1_000);
     assert!(matches!(shop.smith().rotate(Mode::Force).await, Err(SigningError::Contended)));
+}
+
+#[tokio::test]
+async fn two_rotations_at_once_are_one() {
+    let shop = Shop::open().await;
+    let (first, second) = (shop.kid(KeyState::Active), shop.kid(KeyState::Staged));
+    let (one, other) = (shop.smith(), shop.smith());
+    let (a, b) = tokio::join!(one.rotate(Mode::Force), other.rotate(Mode::Force));
+    assert_eq!(shop.kid(KeyState::Active), second);
+    for done in [a.unwrap(), b.unwrap()] {
+        let Rotated::Done { active, retiring, .. } = done else { panic!("refused") };
+        let until = START.plus(shop.policy.aftermath(LIFETIME));
+        assert_eq!((active, retiring), (second.clone(), Some((first.clone(), until))));
+    }
+    let staged = shop.store.peek().keys.iter().filter(|key| key.state == KeyState::Staged).count();
+    assert_eq!(staged, 1);
 }
 
 #[tokio::test]
@@ -618,6 +634,19 @@ fn what_cannot_be_a_signing_key_is_refused_in_words() {
         assert_eq!(refusal(text, None), PemError::NoBlock, "{text}");
     }
     assert_eq!(refusal(&"-----BEGIN ".repeat(100_000), None), PemError::NoBlock);
+}
+
+/// One modulo every small prime: what verifiers take for a key of the broken generator.
+#[test]
+fn a_key_that_can_be_factored_is_refused() {
+    use rsa::BigUint;
+    let is_prime = |n: &u32| (2..*n).all(|divisor| !n.is_multiple_of(divisor));
+    let primorial: BigUint = (2..=167).filter(is_prime).map(BigUint::from).product();
+    let modulus = (BigUint::from(3_u32) << 2046) / &primorial * primorial + 1_u32;
+    let jwk =
+        keyward_verifier::Jwk::rsa(&modulus.to_bytes_be(), &[1, 0, 1], keyward_verifier::Algorithm::Rs256);
+    let text = pem::write_public(&serde_json::to_string(&jwk).unwrap()).unwrap();
+    assert_eq!(refusal(&text, None), PemError::Weak);
 }
 
 #[test]
