@@ -1,3 +1,5 @@
 //! The `keyward` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    keyward::cli::run()
+}

@@ -568,6 +568,8 @@ pub trait Limits {
     async fn attempt(&self, subject: &str, pace: Pace, now: Timestamp) -> StoreResult<Attempt>;
     /// The attempt was honest: forget the failures of `subject`.
     async fn succeed(&self, subject: &str) -> StoreResult<()>;
+    /// Takes back one counted failure of `subject` and its running delay; the others stand.
+    async fn forgive(&self, subject: &str) -> StoreResult<()>;
     /// Forgets at most `limit` subjects whose last attempt was before `before`; how many.
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Appends to the audit trail.

@@ -155,5 +155,5 @@ steps! {
     sweep_sessions
     ring ring_generation change_ring raise_max_lifetime note_signed signed_counts
     secrets add_secret data_keys add_first_data_key
-    attempt succeed sweep_limits record audit sweep_audit
+    attempt succeed forgive sweep_limits record audit sweep_audit
 }

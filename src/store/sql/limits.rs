@@ -21,6 +21,10 @@ const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_befo
 
 const NOT_BEFORE: &str = "SELECT not_before FROM limits WHERE subject = $1 AND not_before > $2";
 
+/// Halving undoes the doubling; the delay before this attempt had run out, or it would not have been counted.
+const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
+     WHERE subject = $1 AND failures > 0";
+
 const SWEEP: &str =
     "DELETE FROM limits WHERE subject IN (SELECT subject FROM limits WHERE last_at < $1 LIMIT $2)";
 
@@ -66,6 +70,14 @@ impl Limits for SqlStore {
     async fn succeed(&self, subject: &str) -> StoreResult<()> {
         self.step(Step::succeed, || async move {
             query("DELETE FROM limits WHERE subject = $1").bind(subject).execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forgive(&self, subject: &str) -> StoreResult<()> {
+        self.step(Step::forgive, || async move {
+            query(FORGIVE).bind(subject).execute(&self.writer).await?;
             Ok(())
         })
         .await

@@ -1,0 +1,355 @@
+//! Puts the rooms together: what every command opens, and what `serve` runs on top.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::HeaderValue;
+use keyward_envelope::Keyring;
+use keyward_verifier::{AccessClaims, External, Verified, Verifier};
+use serde::Serialize;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::client::{self, Directory};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::grant::Grants;
+use crate::http::error::{Failure, Problem};
+use crate::metrics::Metrics;
+use crate::password::{HashSettings, Hasher};
+use crate::random::{NoRandomness, Random};
+use crate::secrets::{self, LiveRefreshKeys, MasterKeySource, SecretsError};
+use crate::session::{Labels, hex};
+use crate::signing::{self, Bits, Job, KeyRing, Keysmith, Maker};
+use crate::store::sql::{self, SqlStore};
+use crate::store::{Client, Clients as _, Limits as _, Sessions as _, StoreError};
+
+/// Why Keyward could not be put together; each is a sentence for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sql::OpenError),
+    /// The sealed values.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// A step of the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys.
+    #[error(transparent)]
+    Signing(#[from] signing::SigningError),
+    /// The hashing pool.
+    #[error(transparent)]
+    Hashing(#[from] crate::password::StartRefused),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// A setting that only shows when it is used.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// The store and the keys of one deployment, opened: what every command works on.
+pub struct Deployment {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// What is remembered.
+    pub store: SqlStore,
+    /// Opens and seals.
+    pub keyring: Arc<Keyring>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+}
+
+impl Deployment {
+    /// Opens the database and what is sealed in it; makes both when they are not there yet.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Deployment, OpenError> {
+        let store = SqlStore::open(sql::Location::Sqlite(config.data_dir.join("keyward.db"))).await?;
+        let inline = config.master_key.as_ref().map(|key| key.expose());
+        let source =
+            MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
+        let keyring = Arc::new(secrets::open_keyring(&store, &source, clock.now()).await?);
+        let deployment = Deployment { config: Arc::new(config), store, keyring, clock, random };
+        deployment.ensure_first_client().await?;
+        Ok(deployment)
+    }
+
+    async fn ensure_first_client(&self) -> Result<(), OpenError> {
+        if !self.store.clients().await?.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let web = Client {
+            id: self.random.uuid(now)?,
+            name: client::FIRST_PARTY.into(),
+            audiences: Vec::new(),
+            scopes: vec!["*".into()],
+            access_lifetime: None,
+            created_at: now,
+        };
+        // `false`: another process was first, which is as good.
+        self.store.add_client(&web).await?;
+        Ok(())
+    }
+}
+
+/// A document whose bytes and headers are made once.
+pub struct Document {
+    /// The body.
+    pub body: Bytes,
+    /// Strong validator.
+    pub etag: HeaderValue,
+    /// How long it may be kept.
+    pub cache_control: HeaderValue,
+}
+
+/// The running service.
+pub struct App {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// What may be had, and everything that decides it.
+    pub grants: Grants,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The metadata document.
+    pub metadata: Document,
+    /// Validator of the contract.
+    pub contract_etag: HeaderValue,
+    /// Looks after the signing keys.
+    pub signing: Job<SqlStore>,
+    verifier: Verifier,
+}
+
+impl App {
+    /// Starts the service on an opened deployment: hashing pool, signing keys, directories. No listener yet.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn start(deployment: Deployment) -> Result<App, OpenError> {
+        let Deployment { config, store, keyring, clock, random } = deployment;
+        let hasher = Hasher::start(hash_settings(&config), random.clone())?;
+        let maker = Arc::new(maker(&config, &keyring)?);
+        let policy = signing_policy(&config);
+        Keysmith { store: &store, maker: &maker, policy: &policy, clock: &clock }.bootstrap().await?;
+        let ring = KeyRing::load(&store, keyring.clone(), policy.clone(), clock.clone()).await?;
+        let ring = Arc::new(ring);
+        let signing = Job {
+            store: Arc::new(store.clone()),
+            ring: ring.clone(),
+            maker,
+            policy,
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let now = clock.now();
+        let refresh_keys = LiveRefreshKeys::load(&store, &keyring, &random, now).await?;
+        let labels = secrets::root_secret(&store, &keyring, &random, secrets::LABELS, now).await?;
+        let (_, label_key) =
+            labels.first().ok_or_else(|| OpenError::Setting("there is no label key".into()))?;
+        let labels = Labels::new(label_key);
+        let clients = Directory::load(&store, &clock).await?;
+        let verifier = Verifier::builder()
+            .issuer(config.issuer.clone())
+            .audience(config.audience.clone())
+            .rs256()
+            .leeway(config.access.leeway)
+            .build()
+            .map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+        let metadata = metadata(&config)?;
+        let contract_etag = etag(crate::http::contract().as_bytes())?;
+        let metrics = Metrics::new();
+        let grants = Grants {
+            store,
+            keyring,
+            ring,
+            refresh_keys,
+            labels,
+            clients,
+            hasher,
+            config: config.clone(),
+            clock,
+            random,
+        };
+        Ok(App { config, grants, metrics, metadata, contract_etag, signing, verifier })
+    }
+
+    /// Checks an access token for Keyward's own audience.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidToken`], the reason only in the log and the metrics.
+    pub fn verify(&self, token: &str) -> Result<Verified<External, AccessClaims>, Failure> {
+        let now = self.grants.clock.now();
+        let set = self.grants.ring.keys().map_err(|cause| {
+            tracing::error!(%cause, "tokens cannot be checked");
+            Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1))
+        })?;
+        self.verifier.verify(token, &set, now.seconds()).map_err(|refusal| {
+            let reason = refusal.reason.code();
+            self.metrics.refused_token(reason);
+            tracing::info!(reason, "an access token was refused");
+            Problem::InvalidToken.into()
+        })
+    }
+
+    /// Whether this replica can do its work, or why not.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn ready(&self) -> Result<(), &'static str> {
+        let grants = &self.grants;
+        grants
+            .ring
+            .signing()
+            .map_err(|_| "the signing keys are not confirmed with the store")?;
+        match tokio::time::timeout(Duration::from_secs(2), grants.clients_alive()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err("the store does not answer"),
+        }
+    }
+
+    /// Follows the store: clients and refresh keys, as `signing` follows the key ring. Called every half second.
+    pub async fn follow(&self) {
+        let grants = &self.grants;
+        let now = grants.clock.now();
+        if let Err(cause) = grants.clients.reload(&grants.store, now).await {
+            tracing::error!(%cause, "the clients could not be read");
+        }
+        if let Err(cause) = grants.refresh_keys.reload(&grants.store, &grants.keyring).await {
+            tracing::error!(%cause, "the refresh keys could not be read");
+        }
+    }
+
+    /// Forgets what need not be remembered any longer, in small steps.
+    pub async fn sweep(&self) {
+        let (grants, config) = (&self.grants, &self.config);
+        let now = grants.clock.now();
+        let forget = config.limits.account.forget.max(config.limits.source.forget);
+        let outcome = async {
+            grants.store.sweep_sessions(now.minus(config.session.keep_ended), 1_000).await?;
+            grants.store.sweep_limits(now.minus(forget), 10_000).await?;
+            grants.store.sweep_audit(now.minus(config.audit.keep), 1_000).await
+        };
+        if let Err(cause) = outcome.await {
+            tracing::warn!(%cause, "old records could not be swept; tried again in a minute");
+        }
+    }
+
+    /// Runs the background work until `stop` turns true.
+    pub async fn run_jobs(self: Arc<App>, mut stop: watch::Receiver<bool>) {
+        tokio::join!(self.signing.run(stop.clone()), async {
+            let mut follow = tokio::time::interval(Duration::from_millis(500));
+            let mut sweep = tokio::time::interval(Duration::from_secs(60));
+            for timer in [&mut follow, &mut sweep] {
+                timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            }
+            loop {
+                tokio::select! {
+                    () = stopped(&mut stop) => break,
+                    _ = follow.tick() => self.follow().await,
+                    _ = sweep.tick() => self.sweep().await,
+                }
+            }
+        });
+    }
+}
+
+impl Grants {
+    async fn clients_alive(&self) -> Result<(), StoreError> {
+        self.store.session(Uuid::nil()).await.map(|_| ())
+    }
+}
+
+/// Resolves when `stop` turns true or its sender is gone.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard on the value must not live across an await of the caller.
+    let _ = stop.wait_for(|stop| *stop).await.map(drop);
+}
+
+/// The signing rules of the configuration.
+pub fn signing_policy(config: &Config) -> signing::Policy {
+    let rotation = &config.rotation;
+    signing::Policy {
+        every: rotation.every,
+        lead: rotation.lead,
+        lease: rotation.lease,
+        jwks_max_age: rotation.jwks_max_age,
+        verifier_poll: rotation.verifier_poll,
+        clock_skew: rotation.clock_skew,
+    }
+}
+
+/// The hashing settings of the configuration.
+pub fn hash_settings(config: &Config) -> HashSettings {
+    let password = &config.password;
+    HashSettings {
+        memory_kib: password.memory_kib,
+        iterations: password.iterations,
+        parallelism: password.parallelism,
+        threads: password.threads,
+        queue: password.queue,
+        queue_bytes: password.queue_memory,
+        deadline: password.deadline,
+    }
+}
+
+/// RFC 8414 metadata; OpenID Connect Discovery's path serves the same for verifiers that look only there.
+fn metadata(config: &Config) -> Result<Document, OpenError> {
+    #[derive(Serialize)]
+    struct Metadata<'a> {
+        issuer: &'a str,
+        jwks_uri: String,
+        response_types_supported: [&'a str; 0],
+        grant_types_supported: [&'a str; 0],
+        scopes_supported: Vec<&'a str>,
+        subject_types_supported: [&'a str; 1],
+        id_token_signing_alg_values_supported: [&'a str; 1],
+        service_documentation: String,
+    }
+    let mut scopes: Vec<&str> = config.roles.values().flatten().map(String::as_str).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let issuer = &config.issuer;
+    let document = Metadata {
+        issuer,
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        response_types_supported: [],
+        grant_types_supported: [],
+        scopes_supported: scopes,
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: ["RS256"],
+        service_documentation: format!("{issuer}/openapi.yaml"),
+    };
+    let body = serde_json::to_vec(&document).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+    let max_age = config.rotation.jwks_max_age.as_secs();
+    Ok(Document {
+        etag: etag(&body)?,
+        cache_control: header(&format!("public, max-age={max_age}"))?,
+        body: body.into(),
+    })
+}
+
+fn etag(body: &[u8]) -> Result<HeaderValue, OpenError> {
+    use sha2::Digest as _;
+    header(&format!("\"{}\"", hex(&sha2::Sha256::digest(body)[..16])))
+}
+
+fn header(text: &str) -> Result<HeaderValue, OpenError> {
+    HeaderValue::from_str(text).map_err(|wrong| OpenError::Setting(wrong.to_string()))
+}
+
+/// Makes signing keys as the configuration says.
+///
+/// # Errors
+/// When the configured size is not one of the three.
+pub fn maker(config: &Config, keyring: &Arc<Keyring>) -> Result<Maker, OpenError> {
+    let bits = Bits::try_from(config.signing.rsa_bits).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+    let lifetime = u32::try_from(config.access.lifetime.as_secs()).unwrap_or(u32::MAX);
+    Ok(Maker::new(keyring.clone(), bits, lifetime))
+}

@@ -1,0 +1,153 @@
+//! `keyward client …`
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use keyward_verifier::Scopes;
+use serde::Serialize;
+
+use super::table::{or_dash, print};
+use super::{Failed, note};
+use crate::app::Deployment;
+use crate::audit::Kind;
+use crate::config;
+use crate::store::{Client, Clients as _};
+
+/// Commands on clients.
+#[derive(Subcommand)]
+pub enum ClientCommand {
+    /// Add a first-party public client
+    Add(ClientArgs),
+    /// Replace the audiences, scopes and lifetime of a client
+    Set(ClientArgs),
+    /// List all clients
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a client with its sessions, for good
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// A client's properties.
+#[derive(Args)]
+pub struct ClientArgs {
+    /// What requests send as `client_id`
+    name: String,
+    /// An audience that its tokens may have; the first is the default; may be given several times
+    #[arg(long = "audience", value_name = "AUDIENCE")]
+    audiences: Vec<String>,
+    /// A scope that its tokens may have, `*` for all that the roles grant; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE", default_value = "*")]
+    scopes: Vec<String>,
+    /// Lifetime of its access tokens, e.g. `5m`; default: access.lifetime
+    #[arg(long, value_name = "DURATION")]
+    access_lifetime: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    id: String,
+    audiences: Vec<String>,
+    scopes: Vec<String>,
+    access_lifetime_seconds: Option<u32>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`Failed`], with a sentence.
+pub async fn run(command: &ClientCommand, on: &Deployment, out: &mut dyn Write) -> Result<(), Failed> {
+    match command {
+        ClientCommand::Add(args) => {
+            let now = on.clock.now();
+            let client = build(args, on, on.random.uuid(now)?)?;
+            if !on.store.add_client(&client).await? {
+                return Err(Failed::Refused(format!("the client `{}` is there already", args.name)));
+            }
+            note(on, Kind::ClientChanged, None, format!("{} added", args.name)).await?;
+            Ok(writeln!(out, "the client {} is added", args.name)?)
+        }
+        ClientCommand::Set(args) => {
+            let known = find(on, &args.name).await?;
+            on.store.set_client(&build(args, on, known.id)?).await?;
+            note(on, Kind::ClientChanged, None, format!("{} set", args.name)).await?;
+            Ok(writeln!(out, "the client {} is set; a running server follows within a second", args.name)?)
+        }
+        ClientCommand::Delete { name } => {
+            let known = find(on, name).await?;
+            on.store.delete_client(known.id).await?;
+            note(on, Kind::ClientChanged, None, format!("{name} deleted")).await?;
+            Ok(writeln!(out, "the client {name} and its sessions are deleted")?)
+        }
+        ClientCommand::List { json } => list(*json, on, out).await,
+    }
+}
+
+async fn find(on: &Deployment, name: &str) -> Result<Client, Failed> {
+    let missing = || Failed::Refused(format!("there is no client `{name}`: see `keyward client list`"));
+    on.store.client(name).await?.ok_or_else(missing)
+}
+
+fn build(args: &ClientArgs, on: &Deployment, id: uuid::Uuid) -> Result<Client, Failed> {
+    let word = |text: &String| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
+    };
+    if !word(&args.name) || !args.audiences.iter().all(word) {
+        return Err(Failed::Refused(
+            "a client's name and its audiences are 1 to 255 visible ASCII characters without quotes".into(),
+        ));
+    }
+    if args.scopes.iter().any(|scope| scope != "*" && !Scopes::parse(scope).is_ok_and(|s| !s.is_empty())) {
+        return Err(Failed::Refused("a scope has only the characters of RFC 6749 §3.3".into()));
+    }
+    let lifetime = args.access_lifetime.as_deref().map(|text| lifetime(text, on)).transpose()?;
+    Ok(Client {
+        id,
+        name: args.name.clone(),
+        audiences: args.audiences.clone(),
+        scopes: args.scopes.clone(),
+        access_lifetime: lifetime,
+        created_at: on.clock.now(),
+    })
+}
+
+fn lifetime(text: &str, on: &Deployment) -> Result<u32, Failed> {
+    let most = on.config.access.max_lifetime;
+    let allowed = |given: &Duration| (Duration::from_secs(1)..=most).contains(given);
+    let given = config::duration(text).filter(allowed);
+    given.and_then(|given| u32::try_from(given.as_secs()).ok()).ok_or_else(|| {
+        let most = most.as_secs();
+        Failed::Refused(format!("`{text}` is not a lifetime from 1s to access.max_lifetime ({most}s)"))
+    })
+}
+
+async fn list(json: bool, on: &Deployment, out: &mut dyn Write) -> Result<(), Failed> {
+    let rows: Vec<Row> = on
+        .store
+        .clients()
+        .await?
+        .into_iter()
+        .map(|client| Row {
+            name: client.name,
+            id: client.id.to_string(),
+            audiences: client.audiences,
+            scopes: client.scopes,
+            access_lifetime_seconds: client.access_lifetime,
+        })
+        .collect();
+    Ok(print(out, json, ["NAME", "AUDIENCES", "SCOPES", "ACCESS LIFETIME"], &rows, |row| {
+        [
+            row.name.clone(),
+            if row.audiences.is_empty() { "(Keyward's own)".into() } else { row.audiences.join(" ") },
+            row.scopes.join(" "),
+            or_dash(row.access_lifetime_seconds.map(|seconds| format!("{seconds}s"))),
+        ]
+    })?)
+}

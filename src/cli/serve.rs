@@ -1,0 +1,206 @@
+//! `keyward serve`.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::Failed;
+use crate::app::{App, Deployment};
+use crate::clock::{Clock, Stopwatch};
+use crate::config::{Config, Log, LogFormat, Overrides};
+use crate::http;
+use crate::random::Random;
+
+/// Flags of `serve`; each is a setting of the same name.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Who the tokens say issued them: the public URL of this service
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// A web origin whose pages may call this service; may be given several times
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    cors_origins: Vec<String>,
+    /// Address and port to listen on; may be given several times; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
+    /// Address and port for metrics; may be given several times
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Vec<String>,
+    /// Write the chosen addresses to this file as JSON once the service answers
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<String>,
+}
+
+impl ServeArgs {
+    pub(super) fn flags(self, overrides: &mut Overrides) {
+        let once = [("--issuer", "issuer", self.issuer), ("--ready-file", "ready_file", self.ready_file)];
+        let many = [
+            ("--cors-origin", "http.cors_origins", self.cors_origins),
+            ("--listen", "listen", self.listen),
+            ("--admin-listen", "admin_listen", self.admin_listen),
+        ];
+        let once = once.into_iter().filter_map(|(name, key, value)| Some((name, key, value?)));
+        let many = many.into_iter().flat_map(|(name, key, values)| {
+            values.into_iter().map(move |value| (name, key, value))
+        });
+        for (name, key, value) in once.chain(many) {
+            overrides.flag(name, key, value);
+        }
+    }
+}
+
+/// What `--ready-file` holds.
+#[derive(Serialize)]
+struct Ready {
+    public: Vec<String>,
+    admin: Vec<String>,
+    issuer: String,
+    pid: u32,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Failed`], with a sentence.
+pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
+    let watch = Stopwatch::start();
+    arm_failpoints()?;
+    log_to_stderr(&config.log.level, &config.log)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let public = bind(&config.listen, config.listen_explicit, "--listen").await?;
+        let admin = bind(&config.admin_listen, true, "--admin-listen").await?;
+        let ready = Ready {
+            public: addresses(&public)?,
+            admin: addresses(&admin)?,
+            issuer: config.issuer.clone(),
+            pid: std::process::id(),
+        };
+        // Signals are caught before anything is durable, so that a stop during the start is a clean one.
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let deployment = Deployment::open(config, Clock::system(), Random::system()).await?;
+        let app = Arc::new(App::start(deployment).await?);
+
+        let (stop, stopped) = watch::channel(false);
+        let jobs = tokio::spawn(app.clone().run_jobs(stopped.clone()));
+        let settings = app.config.http.clone();
+        let running = {
+            let (settings, stopped) = (settings.clone(), stopped.clone());
+            let router = http::public(&app);
+            tokio::spawn(async move { http::server::serve(public, router, &settings, stopped).await })
+        };
+        let router = http::admin(&app);
+        let admin_running =
+            tokio::spawn(async move { http::server::serve(admin, router, &settings, stopped).await });
+
+        if let Some(file) = &app.config.ready_file {
+            write_ready(file, &ready)?;
+        }
+        announce(&app.config, &ready, out)?;
+        tracing::info!(ms = watch.elapsed().as_millis(), "ready");
+        let name = tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: no new connections; finishing what runs");
+        let _ = stop.send(true);
+        for task in [running, admin_running, jobs] {
+            let _ = task.await;
+        }
+        if let Some(file) = &app.config.ready_file {
+            let _ = std::fs::remove_file(file);
+        }
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+async fn bind(wanted: &[SocketAddr], explicit: bool, flag: &str) -> Result<Vec<TcpListener>, Failed> {
+    let mut bound = Vec::new();
+    for address in wanted {
+        match TcpListener::bind(address).await {
+            Ok(listener) => bound.push(listener),
+            // A machine without IPv6 still serves the default IPv4 address.
+            Err(cause) if !explicit && address.is_ipv6() && !bound.is_empty() && !in_use(&cause) => {}
+            Err(cause) if in_use(&cause) => {
+                return Err(Failed::Refused(format!(
+                    "{address} is in use: stop the program that listens there, or choose another with {flag}"
+                )));
+            }
+            Err(cause) => return Err(Failed::Refused(format!("cannot listen on {address}: {cause}"))),
+        }
+    }
+    Ok(bound)
+}
+
+fn in_use(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::AddrInUse
+}
+
+fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<String>> {
+    listeners.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?))).collect()
+}
+
+/// Whole or not at all, so that whoever waits for the file never reads half of it.
+fn write_ready(file: &Path, ready: &Ready) -> Result<(), Failed> {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, serde_json::to_vec_pretty(ready)?)
+        .and_then(|()| std::fs::rename(&draft, file))
+        .map_err(|cause| Failed::Refused(format!("cannot write the ready file {}: {cause}", file.display())))
+}
+
+fn announce(config: &Config, ready: &Ready, out: &mut dyn Write) -> Result<(), Failed> {
+    let first = ready.public.first().map_or("", String::as_str);
+    let place = place_flags(config);
+    writeln!(out, "Keyward is running; plain HTTP, so TLS must end in front of it beyond this machine.")?;
+    writeln!(out, "  issuer    {}", ready.issuer)?;
+    writeln!(out, "  public    {}", ready.public.join("  "))?;
+    writeln!(out, "  admin     {}  (metrics; keep it private)", ready.admin.join("  "))?;
+    writeln!(out, "  database  {}", config.data_dir.join("keyward.db").display())?;
+    writeln!(out, "  keys      {}  (back this up apart from the database)", config.master_key_file.display())?;
+    writeln!(out, "Next, in another terminal:")?;
+    writeln!(out, "  keyward user add alice{place}")?;
+    writeln!(
+        out,
+        "  curl -s {first}/v1/login -H 'content-type: application/json' -d '{{\"identifier\": \"alice\", \"password\": \"…\"}}'"
+    )?;
+    writeln!(out, "  keyward keys list{place}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The flags that the next commands need to find this deployment.
+fn place_flags(config: &Config) -> String {
+    let of = |flag: &str, dir: &Path, default: &str| {
+        if dir == Path::new(default) { String::new() } else { format!(" {flag} {}", dir.display()) }
+    };
+    of("--data-dir", &config.data_dir, "data") + &of("--keys-dir", &config.keys_dir, "keys")
+}
+
+/// Arms a failpoint from the environment; a release build has none.
+pub(super) fn arm_failpoints() -> Result<(), Failed> {
+    #[cfg(debug_assertions)]
+    if let Some(spec) = crate::config::fail_at() {
+        crate::failpoint::arm(&spec).map_err(Failed::Refused)?;
+    }
+    Ok(())
+}
+
+/// Log lines go to standard error, so that what a command prints can be piped.
+pub(super) fn log_to_stderr(level: &str, log: &Log) -> Result<(), Failed> {
+    let filter = EnvFilter::try_new(level)
+        .map_err(|wrong| Failed::Refused(format!("log.level `{level}` is not understood: {wrong}")))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match log.format {
+        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => lines.try_init(),
+    };
+    started.map_err(|failed| Failed::Refused(failed.to_string()))
+}

@@ -1,0 +1,125 @@
+//! Refresh and logout by refresh token.
+
+use zeroize::Zeroizing;
+
+use super::{Asked, Grants, Issued, Origin, Refused, ended};
+use crate::audit::Kind;
+use crate::clock::millis;
+use crate::session::RefreshToken;
+use crate::store::{Advance, EndReason, Presented, Session, Sessions as _};
+
+/// What a refresh asks for.
+pub struct RefreshRequest {
+    /// The refresh token, as presented.
+    pub refresh_token: Zeroizing<String>,
+    /// `client_id`.
+    pub client: Option<String>,
+    /// The audience of the access token; default the session's.
+    pub audience: Option<String>,
+    /// Space-separated scopes; default all that the session has.
+    pub scope: Option<String>,
+}
+
+impl Grants {
+    /// Judges a refresh token by the outcome table and answers with the session's current tokens.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn refresh(&self, request: &RefreshRequest, origin: &Origin) -> Result<Issued, Refused> {
+        let scope = Self::scope(request.scope.as_deref())?;
+        let client = self.client(request.client.as_deref()).await?;
+        let token =
+            RefreshToken::parse(&request.refresh_token).map_err(|_| Refused::RefreshTokenInvalid)?;
+        let keys =
+            self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
+        keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
+        // Nobody can be answered without a signing key; the counter must not move for nothing.
+        self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
+
+        let presented = Presented {
+            session: token.session,
+            counter: token.counter,
+            client: client.id,
+            key_id: keys.current_id(),
+            audience: request.audience.as_deref(),
+            own_audience: self.own_audience(),
+            now: self.clock.now(),
+            grace_ms: millis(self.config.refresh.grace),
+            idle_ms: millis(self.config.session.idle),
+        };
+        crate::failpoint!("refresh.before_advance");
+        let outcome = self.store.advance(&presented).await?;
+        crate::failpoint!("refresh.after_advance");
+        let live = match outcome {
+            Advance::Advanced(live) | Advance::Same(live) => live,
+            Advance::Healed(live) => {
+                tracing::error!(
+                    session = %live.session.id,
+                    "the store was behind a refresh token it had given out: it lost writes (failover or restored backup?); the session was healed"
+                );
+                self.record(Kind::RefreshHealed, whom(&live.session), origin, "").await?;
+                live
+            }
+            Advance::Reused(session) => {
+                tracing::warn!(session = %session.id, "a spent refresh token was presented; the session is ended");
+                self.record(Kind::RefreshReused, whom(&session), origin, "").await?;
+                return Err(Refused::RefreshTokenReused);
+            }
+            Advance::Ended(EndReason::Reuse) => return Err(Refused::RefreshTokenReused),
+            Advance::Ended(reason) => return Err(Refused::SessionEnded(Some(reason))),
+            Advance::AccountMoved => return Err(Refused::SessionEnded(None)),
+            Advance::Expired => return Err(Refused::SessionExpired),
+            Advance::Unknown => return Err(Refused::RefreshTokenInvalid),
+            Advance::AudienceNotAllowed => return Err(Refused::AudienceNotAllowed),
+        };
+        let asked = Asked { audience: request.audience.as_deref(), scope: scope.as_ref() };
+        self.issue(&live, &client, asked, &keys).await
+    }
+
+    /// Ends the session behind a refresh token, or all of its account's. Ending what has ended already is fine.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn logout_by_refresh_token(
+        &self,
+        text: &str,
+        client: Option<&str>,
+        all: bool,
+        origin: &Origin,
+    ) -> Result<(), Refused> {
+        let client = self.client(client).await?;
+        let token = RefreshToken::parse(text).map_err(|_| Refused::RefreshTokenInvalid)?;
+        let keys =
+            self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
+        keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
+        let Some(session) = self.store.session(token.session).await? else { return Ok(()) };
+        // What ended can end others no more: a thief's spent token must not sign the owner out everywhere.
+        if all && ended(&session).is_none() && token.counter >= session.counter.saturating_sub(1) {
+            return self.end_all(&session, origin).await;
+        }
+        self.end_one(session.id, session.account, origin).await
+    }
+
+    pub(super) async fn end_one(
+        &self,
+        session: uuid::Uuid,
+        account: uuid::Uuid,
+        origin: &Origin,
+    ) -> Result<(), Refused> {
+        let now = self.clock.now();
+        if self.store.end_session(session, Some(account), EndReason::Logout, now).await? {
+            self.record(Kind::SessionEnded, (Some(account), Some(session)), origin, "logout").await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn end_all(&self, session: &Session, origin: &Origin) -> Result<(), Refused> {
+        let now = self.clock.now();
+        let count = self.store.end_sessions_of(session.account, EndReason::LogoutAll, now).await?;
+        self.record(Kind::SessionsEnded, whom(session), origin, &format!("logout everywhere: {count}")).await
+    }
+}
+
+fn whom(session: &Session) -> (Option<uuid::Uuid>, Option<uuid::Uuid>) {
+    (Some(session.account), Some(session.id))
+}
