@@ -966,6 +966,26 @@ contract! {
         assert_eq!(allowed, PACE.free + 1);
     }
 
+    async fn forgiving_takes_back_one_failure_and_no_more(ground) {
+        let store = &ground.store;
+        let mut at = NOW;
+        for delay in [0, 0, 0, 1_000, 2_000] {
+            assert_eq!(store.attempt("ada", PACE, at).await.unwrap(), Attempt::Allowed);
+            at = Timestamp(at.0 + delay);
+        }
+        let early = Timestamp(at.0 - 1);
+        assert_eq!(store.attempt("ada", PACE, early).await.unwrap(), Attempt::NotBefore(at));
+        store.forgive("ada").await.unwrap();
+        assert_eq!(store.attempt("ada", PACE, early).await.unwrap(), Attempt::Allowed);
+        let again = Timestamp(early.0 + 2_000);
+        assert_eq!(store.attempt("ada", PACE, early).await.unwrap(), Attempt::NotBefore(again), "the older stand");
+        store.forgive("nobody").await.unwrap();
+        for n in 0..PACE.free + 3 {
+            assert_eq!(store.attempt("bea", PACE, NOW).await.unwrap(), Attempt::Allowed, "{n}");
+            store.forgive("bea").await.unwrap();
+        }
+    }
+
     async fn limits_are_swept_in_bounded_bites(ground) {
         let store = &ground.store;
         for n in 0..5 {
