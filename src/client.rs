@@ -82,16 +82,20 @@ impl Directory {
     }
 }
 
+/// The client may not have the audience asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAllowed;
+
 /// The audience for a request: the one asked for, else the client's first, else Keyward's own (`None`).
 ///
 /// # Errors
-/// The audience asked for, when the client may not have it.
-pub fn audience_for(client: &Client, asked: Option<&str>, own: &str) -> Result<Option<String>, ()> {
+/// [`NotAllowed`] when the client may not have the audience asked for.
+pub fn audience_for(client: &Client, asked: Option<&str>, own: &str) -> Result<Option<String>, NotAllowed> {
     match asked {
         None => Ok(client.audiences.first().cloned()),
         Some(asked) if asked == own => Ok(Some(own.into())),
         Some(asked) if client.audiences.iter().any(|a| a == asked) => Ok(Some(asked.into())),
-        Some(_) => Err(()),
+        Some(_) => Err(NotAllowed),
     }
 }
 
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(audience_for(&shop, None, "me"), Ok(Some("orders".into())));
         assert_eq!(audience_for(&shop, Some("billing"), "me"), Ok(Some("billing".into())));
         assert_eq!(audience_for(&shop, Some("me"), "me"), Ok(Some("me".into())));
-        assert_eq!(audience_for(&shop, Some("order"), "me"), Err(()));
+        assert_eq!(audience_for(&shop, Some("order"), "me"), Err(NotAllowed));
     }
 
     #[test]

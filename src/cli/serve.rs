@@ -1,6 +1,6 @@
 //! `keyward serve`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -197,7 +197,8 @@ pub(super) fn arm_failpoints() -> Result<(), Failed> {
 pub(super) fn log_to_stderr(level: &str, log: &Log) -> Result<(), Failed> {
     let filter = EnvFilter::try_new(level)
         .map_err(|wrong| Failed::Refused(format!("log.level `{level}` is not understood: {wrong}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    let lines = lines.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Json => lines.json().try_init(),
         LogFormat::Text => lines.try_init(),

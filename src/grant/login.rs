@@ -45,7 +45,7 @@ impl Grants {
         let scope = Self::scope(request.scope.as_deref())?;
         let client = self.client(request.client.as_deref()).await?;
         let audience = client::audience_for(&client, request.audience.as_deref(), self.own_audience())
-            .map_err(|()| Refused::AudienceNotAllowed)?;
+            .map_err(|client::NotAllowed| Refused::AudienceNotAllowed)?;
         let source = self.pace_source(origin).await?;
 
         let checked = self.check_password(request, origin).await;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, the real service on real listeners.
-#![expect(missing_docs, unreachable_pub, reason = "a test binary has no readers outside")]
+#![expect(unreachable_pub, reason = "a test binary has no readers outside")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod app;
 mod contract;
