@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod app;
+mod bodies;
 mod contract;
+mod forge;
 mod schema;
 mod sessions;
 mod store_contract;
+mod wire;
