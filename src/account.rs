@@ -51,12 +51,6 @@ pub fn fold_email(email: &str) -> Result<String, BadIdentifier> {
     if plain && shaped { Ok(folded) } else { Err(BadIdentifier::Email) }
 }
 
-/// Whether `role` can be a role name: 1 to 64 of `a-z A-Z 0-9 . _ : -`.
-pub fn is_role_name(role: &str) -> bool {
-    (1..=64).contains(&role.len())
-        && role.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

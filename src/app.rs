@@ -71,10 +71,10 @@ impl Deployment {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Deployment, OpenError> {
-        let store = SqlStore::open(sql::Location::Sqlite(config.data_dir.join("keyward.db"))).await?;
+        let store = SqlStore::open(sql::Location::Sqlite(database(&config))).await?;
+        crate::failpoint!("start.after_tables");
         let inline = config.master_key.as_ref().map(|key| key.expose());
-        let source =
-            MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
+        let source = MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
         let keyring = Arc::new(secrets::open_keyring(&store, &source, clock.now()).await?);
         let deployment = Deployment { config: Arc::new(config), store, keyring, clock, random };
         deployment.ensure_first_client().await?;
@@ -96,8 +96,14 @@ impl Deployment {
         };
         // `false`: another process was first, which is as good.
         self.store.add_client(&web).await?;
+        crate::failpoint!("start.after_client");
         Ok(())
     }
+}
+
+/// The database file.
+pub fn database(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("keyward.db")
 }
 
 /// A document whose bytes and headers are made once.
@@ -204,10 +210,7 @@ impl App {
     /// A sentence.
     pub async fn ready(&self) -> Result<(), &'static str> {
         let grants = &self.grants;
-        grants
-            .ring
-            .signing()
-            .map_err(|_| "the signing keys are not confirmed with the store")?;
+        grants.ring.signing().map_err(|_| "the signing keys are not confirmed with the store")?;
         match tokio::time::timeout(Duration::from_secs(2), grants.clients_alive()).await {
             Ok(Ok(())) => Ok(()),
             _ => Err("the store does not answer"),
@@ -349,7 +352,8 @@ fn header(text: &str) -> Result<HeaderValue, OpenError> {
 /// # Errors
 /// When the configured size is not one of the three.
 pub fn maker(config: &Config, keyring: &Arc<Keyring>) -> Result<Maker, OpenError> {
-    let bits = Bits::try_from(config.signing.rsa_bits).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
+    let bits =
+        Bits::try_from(config.signing.rsa_bits).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
     let lifetime = u32::try_from(config.access.lifetime.as_secs()).unwrap_or(u32::MAX);
     Ok(Maker::new(keyring.clone(), bits, lifetime))
 }

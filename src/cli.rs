@@ -9,7 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::account;
-use crate::app::{Deployment, OpenError};
+use crate::app::{self, Deployment, OpenError};
 use crate::audit::{self, Kind};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Overrides};
@@ -169,12 +169,24 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<u8, Failed> {
         Command::Password(command) => {
             password::run(&command, &Config::from_process(overrides)?, out).map(|()| 0)
         }
-        Command::User(command) => on_store(overrides, async |it| user::run(&command, it, out).await),
-        Command::Session(command) => on_store(overrides, async |it| session::run(&command, it, out).await),
-        Command::Client(command) => on_store(overrides, async |it| client::run(&command, it, out).await),
-        Command::Keys(command) => on_store(overrides, async |it| keys::run(&command, it, out).await),
+        // An account may be added before the first start; anything else needs a deployment that is there.
+        Command::User(command @ user::UserCommand::Add(_)) => {
+            on_store(overrides, Missing::Made, async |it| user::run(&command, it, out).await)
+        }
+        Command::User(command) => {
+            on_store(overrides, Missing::Refused, async |it| user::run(&command, it, out).await)
+        }
+        Command::Session(command) => {
+            on_store(overrides, Missing::Refused, async |it| session::run(&command, it, out).await)
+        }
+        Command::Client(command) => {
+            on_store(overrides, Missing::Refused, async |it| client::run(&command, it, out).await)
+        }
+        Command::Keys(command) => {
+            on_store(overrides, Missing::Refused, async |it| keys::run(&command, it, out).await)
+        }
         Command::DataKeys(command) => {
-            on_store(overrides, async |it| data_keys::run(&command, it, out).await)
+            on_store(overrides, Missing::Refused, async |it| data_keys::run(&command, it, out).await)
         }
     }
 }
@@ -193,12 +205,27 @@ impl Place {
     }
 }
 
+/// What becomes of a deployment that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Made,
+    Refused,
+}
+
 /// Opens the deployment and runs a command on it.
 fn on_store(
     overrides: Overrides,
+    missing: Missing,
     command: impl AsyncFnOnce(&Deployment) -> Result<(), Failed>,
 ) -> Result<u8, Failed> {
     let config = Config::from_process(overrides)?;
+    let database = app::database(&config);
+    if missing == Missing::Refused && !database.exists() {
+        return Err(Failed::Refused(format!(
+            "there is no database at {}: run this where `keyward serve` runs, or name its folder with --data-dir",
+            database.display()
+        )));
+    }
     serve::arm_failpoints()?;
     serve::log_to_stderr("warn", &config.log)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

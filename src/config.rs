@@ -17,6 +17,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use build::is_role_name;
 pub use layers::Source;
 pub use net::Cidr;
 pub use secret::SecretText;

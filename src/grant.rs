@@ -30,6 +30,9 @@ pub use account::{Caller, ListedSession, Me, PasswordRequest};
 pub use login::{LoginRequest, seal_password};
 pub use refresh::RefreshRequest;
 
+/// Verifiers take tokens of at most 8 KiB.
+const MOST_TOKEN: usize = 8 * 1024;
+
 /// Everything that decisions need, handed in once.
 pub struct Grants {
     /// What is remembered.
@@ -222,6 +225,13 @@ impl Grants {
         claims.jti = derived.jti;
 
         let access_token = token::sign(&key, &claims).map_err(|cause| Refused::Fault(cause.to_string()))?;
+        if access_token.len() > MOST_TOKEN {
+            let cause = format!(
+                "a token of {} bytes would be refused by verifiers: the account has too many roles or scopes",
+                access_token.len()
+            );
+            return Err(Refused::Fault(cause));
+        }
         let refresh_token = keys
             .make(session.key_id, session.id, session.counter, session.client)
             .ok_or_else(missing)?

@@ -40,7 +40,9 @@ pub enum SecretsError {
         master_key: PathBuf,
     },
     /// The master key is another one.
-    #[error("the database {database} is sealed under another master key than {master_key} holds: use the key file that belongs to this database")]
+    #[error(
+        "the database {database} is sealed under another master key than {master_key} holds: use the key file that belongs to this database"
+    )]
     MasterKeyWrong {
         /// Where the database is.
         database: String,
@@ -96,6 +98,7 @@ pub async fn open_keyring(
     if stored.is_empty() {
         let first = DataKey::generate(1, Suite::GcmCtx)?.wrap(master.current(), NAMESPACE)?;
         store.add_first_data_key(&to_stored(first), now).await?;
+        crate::failpoint!("start.after_data_key");
         // Whoever was first, both go on with what is durable.
         stored = store.data_keys(NAMESPACE).await?;
     }
@@ -129,7 +132,7 @@ fn master_keys(source: &MasterKeySource<'_>, may_make: bool) -> Result<MasterKey
         });
     }
     match MasterKeys::create(source.file) {
-        Ok(_) => {}
+        Ok(_) => crate::failpoint!("start.after_master_key"),
         // Another process made it a moment ago.
         Err(_) if source.file.exists() => {}
         Err(refused) => return Err(refused.into()),
@@ -177,10 +180,7 @@ pub async fn root_secret(
     store.secrets(name).await?.into_iter().map(|secret| open_secret(keyring, &secret)).collect()
 }
 
-fn open_secret(
-    keyring: &Keyring,
-    secret: &StoredSecret,
-) -> Result<(u8, Zeroizing<[u8; 32]>), SecretsError> {
+fn open_secret(keyring: &Keyring, secret: &StoredSecret) -> Result<(u8, Zeroizing<[u8; 32]>), SecretsError> {
     let open = |cause| SecretsError::Open { what: "root secret", cause };
     let sealed = Sealed::parse(&secret.sealed).map_err(open)?;
     let bytes = keyring.unseal(&context(&secret.name, secret.version), &sealed).map_err(open)?;
@@ -206,7 +206,10 @@ async fn add_version(
     random.fill(&mut key[..])?;
     let sealed = keyring.seal(&context(name, version), &key[..])?.into_string();
     let secret = StoredSecret { name: name.into(), version, sealed, created_at: now };
-    Ok(store.add_secret(&secret, newest, LIVING_VERSIONS).await?)
+    crate::failpoint!("secrets.before_add");
+    let added = store.add_secret(&secret, newest, LIVING_VERSIONS).await?;
+    crate::failpoint!("secrets.after_add");
+    Ok(added)
 }
 
 /// Rotates a root secret: the new version makes tokens at once, the one before still checks them. With `forget_old`

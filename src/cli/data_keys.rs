@@ -45,6 +45,7 @@ pub async fn run(command: &DataKeysCommand, on: &Deployment, out: &mut dyn Write
     note(on, Kind::KeysChanged, None, format!("refresh key version {version}")).await?;
     writeln!(out, "the refresh key has version {version}; running servers follow within a second")?;
     if *compromised {
+        crate::failpoint!("secrets.before_end_all");
         let ended = on.store.end_all_sessions(EndReason::KeyCompromised, now).await?;
         note(on, Kind::SessionsEnded, None, format!("refresh key compromised: {ended}")).await?;
         writeln!(out, "all sessions are ended: {ended}; everybody logs in again")?;

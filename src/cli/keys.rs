@@ -13,8 +13,8 @@ use crate::app::{Deployment, maker, signing_policy};
 use crate::audit::Kind;
 use crate::clock::Timestamp;
 use crate::signing::{self, Keysmith, Mode, Reach, Rotated};
-use crate::store::{KeyState, SigningKeys as _};
 use crate::store::sql::SqlStore;
+use crate::store::{KeyState, SigningKeys as _};
 
 /// Commands on signing keys.
 #[derive(Subcommand)]
@@ -193,7 +193,11 @@ async fn rotate(
     let rotated = loop {
         match smith.rotate(mode).await? {
             Rotated::NotBefore(at) if args.wait => {
-                writeln!(out, "waiting until {}: the staged key must be known to every cache first", at.rfc3339())?;
+                writeln!(
+                    out,
+                    "waiting until {}: the staged key must be known to every cache first",
+                    at.rfc3339()
+                )?;
                 out.flush()?;
                 tokio::time::sleep(at.since(on.clock.now()).max(Duration::from_millis(100))).await;
             }
@@ -209,7 +213,11 @@ async fn rotate(
             note(on, Kind::KeysChanged, None, format!("rotated to {active}")).await?;
             writeln!(out, "{active} signs now; running servers follow within a second")?;
             if let Some((kid, until)) = retiring {
-                writeln!(out, "{kid} stays published until {}; its private part is destroyed", until.rfc3339())?;
+                writeln!(
+                    out,
+                    "{kid} stays published until {}; its private part is destroyed",
+                    until.rfc3339()
+                )?;
             }
             match staged {
                 Some(kid) => writeln!(out, "{kid} is staged next")?,

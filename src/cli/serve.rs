@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Failed;
-use crate::app::{App, Deployment};
+use crate::app::{App, Deployment, database};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::http;
@@ -48,9 +48,9 @@ impl ServeArgs {
             ("--admin-listen", "admin_listen", self.admin_listen),
         ];
         let once = once.into_iter().filter_map(|(name, key, value)| Some((name, key, value?)));
-        let many = many.into_iter().flat_map(|(name, key, values)| {
-            values.into_iter().map(move |value| (name, key, value))
-        });
+        let many = many
+            .into_iter()
+            .flat_map(|(name, key, values)| values.into_iter().map(move |value| (name, key, value)));
         for (name, key, value) in once.chain(many) {
             overrides.flag(name, key, value);
         }
@@ -163,8 +163,12 @@ fn announce(config: &Config, ready: &Ready, out: &mut dyn Write) -> Result<(), F
     writeln!(out, "  issuer    {}", ready.issuer)?;
     writeln!(out, "  public    {}", ready.public.join("  "))?;
     writeln!(out, "  admin     {}  (metrics; keep it private)", ready.admin.join("  "))?;
-    writeln!(out, "  database  {}", config.data_dir.join("keyward.db").display())?;
-    writeln!(out, "  keys      {}  (back this up apart from the database)", config.master_key_file.display())?;
+    writeln!(out, "  database  {}", database(config).display())?;
+    writeln!(
+        out,
+        "  keys      {}  (back this up apart from the database)",
+        config.master_key_file.display()
+    )?;
     writeln!(out, "Next, in another terminal:")?;
     writeln!(out, "  keyward user add alice{place}")?;
     writeln!(

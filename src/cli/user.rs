@@ -11,6 +11,7 @@ use super::{Failed, find_account, note, read_secret};
 use crate::account;
 use crate::app::{Deployment, hash_settings};
 use crate::audit::Kind;
+use crate::config::is_role_name;
 use crate::grant::seal_password;
 use crate::password::{Hasher, Password, Policy, imported};
 use crate::store::{Account, Accounts as _, EndReason, NewAccount, PasswordChange, Sessions as _};
@@ -88,6 +89,9 @@ pub struct AddArgs {
     #[arg(long, conflicts_with_all = ["password_stdin", "hash_stdin"])]
     no_password: bool,
 }
+
+/// They all stand in every token.
+const MOST_ROLES: usize = 32;
 
 #[derive(Serialize)]
 struct Row {
@@ -220,7 +224,9 @@ async fn passwd(who: &str, from_stdin: bool, on: &Deployment, out: &mut dyn Writ
         keep: None,
         now: on.clock.now(),
     };
+    crate::failpoint!("passwd.before_change");
     let ended = on.store.change_password(&change).await?;
+    crate::failpoint!("passwd.after_change");
     let ended = ended.ok_or_else(|| Failed::Refused(format!("{} was deleted meanwhile", account.name)))?;
     note(on, Kind::PasswordChanged, Some(account.id), "by an operator").await?;
     Ok(writeln!(out, "{} has a new password; sessions ended: {ended}", account.name)?)
@@ -271,7 +277,10 @@ fn show(rows: &[Row], json: bool, out: &mut dyn Write) -> Result<(), Failed> {
 }
 
 fn check_roles(roles: &[String]) -> Result<(), Failed> {
-    match roles.iter().find(|role| !account::is_role_name(role)) {
+    if roles.len() > MOST_ROLES {
+        return Err(Failed::Refused(format!("an account has at most {MOST_ROLES} roles")));
+    }
+    match roles.iter().find(|role| !is_role_name(role)) {
         None => Ok(()),
         Some(_) => Err(Failed::Refused(
             "a role is 1 to 64 letters, digits, dots, colons, hyphens or underscores".into(),

@@ -109,22 +109,39 @@ fn roles(from: &mut Reader) -> std::collections::BTreeMap<String, Vec<String>> {
     let roles = from.lists_below("roles");
     for (role, scopes) in &roles {
         let key = format!("roles.{role}");
-        if !scope_token(role) || role.len() > 64 {
+        if !is_role_name(role) {
             from.refuse(
                 &key,
-                "name the role with at most 64 visible ASCII characters, no quotes or backslashes",
+                "name the role with at most 64 letters, digits, dots, colons, hyphens or underscores",
             );
         } else if let Some(scope) = scopes.iter().find(|scope| !scope_token(scope)) {
             let advice = "is not a scope; use visible ASCII characters without quotes and backslashes";
             from.refuse(&key, &format!("`{}` {advice}", super::show::short(scope)));
         }
     }
+    let distinct: std::collections::BTreeSet<&String> = roles.values().flatten().collect();
+    if distinct.len() > MOST_SCOPES {
+        from.refuse(
+            "roles",
+            &format!("write at most {MOST_SCOPES} different scopes; there are {}", distinct.len()),
+        );
+    }
     roles
 }
 
-/// RFC 6749 §3.3.
+/// Whether `role` can be a role name: 1 to 64 of `a-z A-Z 0-9 . _ : -`.
+pub fn is_role_name(role: &str) -> bool {
+    (1..=64).contains(&role.len())
+        && role.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+}
+
+/// What a token's scope can hold, so that none is ever left out of it in silence.
+const MOST_SCOPES: usize = 64;
+
+/// RFC 6749 §3.3, of a length that a token's scope can hold.
 fn scope_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
 }
 
 fn audience(text: &str) -> Result<(), &'static str> {

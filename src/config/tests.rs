@@ -399,7 +399,7 @@ fn a_file_is_refused_by_name_and_kind() {
         ("[roles]\nx = 1", "`roles.x` is `1` (@): write a list of texts, such as [\"a\", \"b\"]."),
         (
             "[roles]\n\"x y\" = []",
-            "`roles.x y` is `[]` (@): name the role with at most 64 visible ASCII characters, no quotes or backslashes.",
+            "`roles.x y` is `[]` (@): name the role with at most 64 letters, digits, dots, colons, hyphens or underscores.",
         ),
         ("master_key = 123456", "`master_key` is something else than text (@): write text in quotes."),
         (

@@ -152,7 +152,9 @@ impl Grants {
         let sealed = seal_password(&self.keyring, account.id, &phc)?;
         self.set_password(caller, credential.password.as_deref(), &sealed, self.clock.now()).await?;
         let whom = (Some(account.id), Some(caller.session.id));
-        self.record(Kind::PasswordChanged, whom, origin, "").await
+        self.record(Kind::PasswordChanged, whom, origin, "").await?;
+        crate::failpoint!("password.before_answer");
+        Ok(())
     }
 
     async fn set_password(

@@ -58,17 +58,21 @@ impl Grants {
                 return Err(refused);
             }
         };
+        crate::failpoint!("login.before_session");
         let started = self.start(&client, &credential, audience, scope.as_ref(), origin).await?;
         let Some((live, keys)) = started else {
             self.record(Kind::LoginFailed, (None, None), origin, "").await?;
             release(watch, self.config.login.quantum).await;
             return Err(Refused::InvalidCredentials);
         };
+        crate::failpoint!("login.after_session");
         limit::forgive(&self.store, &source).await?;
         let whom = (Some(live.session.account), Some(live.session.id));
         self.record(Kind::LoginSucceeded, whom, origin, &live.session.device).await?;
         let asked = Asked { audience: request.audience.as_deref(), scope: scope.as_ref() };
-        self.issue(&live, &client, asked, &keys).await
+        let issued = self.issue(&live, &client, asked, &keys).await;
+        crate::failpoint!("login.before_answer");
+        issued
     }
 
     /// A source that must wait is told so before anything is hashed: that says nothing about any account.
@@ -83,11 +87,7 @@ impl Grants {
 
     /// The account if the password is right. Pacing, look-up and hashing happen in every case, in this order; what
     /// they found is looked at only afterwards.
-    async fn check_password(
-        &self,
-        request: &LoginRequest,
-        origin: &Origin,
-    ) -> Result<Credential, Refused> {
+    async fn check_password(&self, request: &LoginRequest, origin: &Origin) -> Result<Credential, Refused> {
         let now = self.clock.now();
         // An identifier that cannot exist is looked up all the same, as the empty one, which nobody has.
         let folded = account::fold(&request.identifier).unwrap_or_default();
@@ -148,7 +148,9 @@ impl Grants {
         let id = credential.account.id;
         let sealed = seal_password(&self.keyring, id, &phc)?;
         let old = credential.password.take().unwrap_or_default();
+        crate::failpoint!("login.before_rehash");
         if self.store.rehash_password(id, &old, &sealed).await? {
+            crate::failpoint!("login.after_rehash");
             self.record(Kind::PasswordRehashed, (Some(id), None), origin, "").await?;
         }
         credential.password = Some(sealed);

@@ -28,10 +28,8 @@ impl Grants {
     pub async fn refresh(&self, request: &RefreshRequest, origin: &Origin) -> Result<Issued, Refused> {
         let scope = Self::scope(request.scope.as_deref())?;
         let client = self.client(request.client.as_deref()).await?;
-        let token =
-            RefreshToken::parse(&request.refresh_token).map_err(|_| Refused::RefreshTokenInvalid)?;
-        let keys =
-            self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
+        let token = RefreshToken::parse(&request.refresh_token).map_err(|_| Refused::RefreshTokenInvalid)?;
+        let keys = self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
         keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
         // Nobody can be answered without a signing key; the counter must not move for nothing.
         self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
@@ -62,6 +60,7 @@ impl Grants {
             }
             Advance::Reused(session) => {
                 tracing::warn!(session = %session.id, "a spent refresh token was presented; the session is ended");
+                crate::failpoint!("refresh.after_reuse");
                 self.record(Kind::RefreshReused, whom(&session), origin, "").await?;
                 return Err(Refused::RefreshTokenReused);
             }
@@ -73,7 +72,9 @@ impl Grants {
             Advance::AudienceNotAllowed => return Err(Refused::AudienceNotAllowed),
         };
         let asked = Asked { audience: request.audience.as_deref(), scope: scope.as_ref() };
-        self.issue(&live, &client, asked, &keys).await
+        let issued = self.issue(&live, &client, asked, &keys).await;
+        crate::failpoint!("refresh.before_answer");
+        issued
     }
 
     /// Ends the session behind a refresh token, or all of its account's. Ending what has ended already is fine.
@@ -89,8 +90,7 @@ impl Grants {
     ) -> Result<(), Refused> {
         let client = self.client(client).await?;
         let token = RefreshToken::parse(text).map_err(|_| Refused::RefreshTokenInvalid)?;
-        let keys =
-            self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
+        let keys = self.refresh_keys.knowing(token.key_id, &self.store, &self.keyring, &self.clock).await?;
         keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
         let Some(session) = self.store.session(token.session).await? else { return Ok(()) };
         // What ended can end others no more: a thief's spent token must not sign the owner out everywhere.

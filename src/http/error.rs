@@ -182,9 +182,7 @@ impl From<Refused> for Failure {
             Refused::NoSuchSession => plain(Problem::SessionNotFound),
             Refused::PasswordRefused(why) => plain(Problem::PasswordRefused).with_detail(why.to_string()),
             Refused::Conflict => plain(Problem::Conflict),
-            Refused::KeysUnavailable(_)
-            | Refused::Store(_)
-            | Refused::Secrets(SecretsError::Store(_)) => {
+            Refused::KeysUnavailable(_) | Refused::Store(_) | Refused::Secrets(SecretsError::Store(_)) => {
                 plain(Problem::Unavailable).with_retry_after(soon).with_cause(refused)
             }
             Refused::Secrets(_) | Refused::Random(_) | Refused::Fault(_) => {

@@ -72,7 +72,9 @@ impl<T: DeserializeOwned + Shape + Default> FromRequest<Arc<App>> for OptionalJs
 pub fn parse<T: DeserializeOwned + Shape>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|wrong| {
         let what = match wrong.classify() {
-            serde_json::error::Category::Data => "the body has a missing, unknown, repeated or mistyped member",
+            serde_json::error::Category::Data => {
+                "the body has a missing, unknown, repeated or mistyped member"
+            }
             _ => "the body is not JSON in UTF-8",
         };
         let (line, column) = (wrong.line(), wrong.column());
@@ -183,10 +185,7 @@ pub struct From(pub Origin);
 impl FromRequestParts<Arc<App>> for From {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        app: &Arc<App>,
-    ) -> Result<Self, std::convert::Infallible> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, std::convert::Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)).to_canonical();
         let trusted = |address: IpAddr| app.config.http.trusted_proxies.iter().any(|p| p.contains(address));

@@ -153,7 +153,9 @@ fn cors(app: &Arc<App>) -> CorsLayer {
         if !known && !parts.uri.path().starts_with("/.well-known/") {
             let origin = origin.to_str().unwrap_or("(not ASCII)");
             let origin: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
-            tracing::warn!("a page of {origin:?} was refused by CORS; if it is yours, start with --cors-origin {origin:?}");
+            tracing::warn!(
+                "a page of {origin:?} was refused by CORS; if it is yours, start with --cors-origin {origin:?}"
+            );
         }
         known
     };
@@ -185,7 +187,6 @@ async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> R
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

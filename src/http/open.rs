@@ -80,8 +80,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
-    let mut response =
-        axum::response::Html(PAGE.replace("{issuer}", &app.config.issuer)).into_response();
+    let mut response = axum::response::Html(PAGE.replace("{issuer}", &app.config.issuer)).into_response();
     response.headers_mut().insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),

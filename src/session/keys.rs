@@ -110,10 +110,7 @@ impl RefreshKeys {
         let bytes = mac.finalize().into_bytes();
         let mut entropy = [0; 8];
         entropy.copy_from_slice(&bytes[16..24]);
-        Some(DerivedId {
-            jti: URL_SAFE_NO_PAD.encode(&bytes[..16]),
-            entropy: u64::from_be_bytes(entropy),
-        })
+        Some(DerivedId { jti: URL_SAFE_NO_PAD.encode(&bytes[..16]), entropy: u64::from_be_bytes(entropy) })
     }
 
     fn find(&self, id: u8) -> Option<&RefreshKey> {
@@ -178,7 +175,8 @@ mod tests {
     fn derived_ids_differ_with_every_input_and_share_no_byte_run_with_the_mac() {
         let keys = keys(&[1]);
         let session = Uuid::from_u128(1);
-        let derive = |counter, at, digest| keys.derive(1, session, counter, Timestamp(at), &[digest; 32]).unwrap();
+        let derive =
+            |counter, at, digest| keys.derive(1, session, counter, Timestamp(at), &[digest; 32]).unwrap();
         let first = derive(1, 1_000, 0);
         assert_eq!(first.jti, derive(1, 1_000, 0).jti);
         for other in [derive(2, 1_000, 0), derive(1, 1_001, 0), derive(1, 1_000, 1)] {

@@ -83,8 +83,7 @@ mod tests {
     fn padding_whitespace_and_other_prefixes_are_refused() {
         let good = token(1, 7, [9; MAC]).to_text();
         assert!(RefreshToken::parse(&good).is_ok());
-        for bad in
-            [format!("{}=", *good), format!(" {}", *good), good.replace("kwr1", "kwr2"), String::new()]
+        for bad in [format!("{}=", *good), format!(" {}", *good), good.replace("kwr1", "kwr2"), String::new()]
         {
             assert!(RefreshToken::parse(&bad).is_err(), "{bad}");
         }

@@ -67,6 +67,7 @@ impl<S: SigningKeys> Keysmith<'_, S> {
         match step {
             RingStep::Activate { .. } => crate::failpoint!("rotate.before_activate"),
             RingStep::Retire { .. } => crate::failpoint!("rotate.before_retire"),
+            RingStep::Revoke { .. } => crate::failpoint!("revoke.before_change"),
             _ => {}
         }
         let applied = self.store.change_ring(ring.generation, step, self.clock.now()).await?;
@@ -78,7 +79,8 @@ impl<S: SigningKeys> Keysmith<'_, S> {
             RingStep::Activate { .. } => crate::failpoint!("rotate.after_activate"),
             RingStep::Publish(_) => crate::failpoint!("rotate.after_stage"),
             RingStep::Retire { .. } => crate::failpoint!("rotate.after_retire"),
-            _ => {}
+            RingStep::Begin { .. } => crate::failpoint!("rotate.after_begin"),
+            RingStep::Revoke { .. } => crate::failpoint!("revoke.after_change"),
         }
         self.announce(generation, ring, step);
         Ok(applied)

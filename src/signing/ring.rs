@@ -164,6 +164,7 @@ impl KeyRing {
                 return Ok(key);
             }
             if store.raise_max_lifetime(key.kid(), lifetime).await? {
+                crate::failpoint!("signing.after_raise");
                 key.raised(lifetime);
                 return Ok(key);
             }
