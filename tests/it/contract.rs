@@ -344,7 +344,9 @@ async fn every_operation_refuses_every_kind_of_bad_body_and_changes_nothing() {
         judge("a byte too many, in chunks", answer, 413, "body-too-large");
     }
     assert!(read >= 4, "the contract lost its bodies");
-    assert!(wrong.is_empty(), "these bodies were not refused as they should be:\n{}", wrong.join("\n"));
+    // The first ones tell; a bad body that got through may make the rest fail.
+    let told = wrong.iter().take(12).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{} bodies were not refused as they should be:\n{told}", wrong.len());
     assert_eq!(scene.snapshot().await, before, "a refused body changed something");
 }
 
