@@ -14,7 +14,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    fn key(&self) -> String {
+    /// Its key in the store.
+    pub fn key(&self) -> String {
         match self {
             Subject::Source(label) => format!("s:{label}"),
             Subject::Account(label) => format!("a:{label}"),

@@ -239,6 +239,19 @@ pub struct Session {
     pub device: String,
 }
 
+/// A session to be started, and what an honest login means beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// A subject of [`Limits`] whose failures are all forgotten.
+    pub clear: Option<&'a str>,
+    /// A subject of [`Limits`] that has one failure taken back.
+    pub forgive: Option<&'a str>,
+    /// What to record.
+    pub event: Option<&'a AuditEvent>,
+}
+
 /// What became of starting a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -311,8 +324,9 @@ pub enum Advance {
 
 /// Steps on sessions.
 pub trait Sessions {
-    /// Inserts a session if its account is enabled and still at `session.epoch`.
-    async fn start_session(&self, session: &Session) -> StoreResult<Start>;
+    /// Inserts a session if its account is enabled and still at `session.epoch`, with all that an honest login means:
+    /// failures are taken back and the event is recorded in the same step, or nothing is.
+    async fn start_session(&self, begun: &Begun<'_>) -> StoreResult<Start>;
     /// Judges a presented refresh token and moves the session, in one statement.
     async fn advance(&self, presented: &Presented<'_>) -> StoreResult<Advance>;
     /// The session with this id, ended or not.

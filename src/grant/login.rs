@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward_envelope::{Context, Sealed};
+use keyward_verifier::Scopes;
 use zeroize::Zeroizing;
 
 use super::{Asked, Grants, Issued, Origin, Refused, until};
 use crate::account;
-use crate::audit::Kind;
+use crate::audit::{self, Kind};
 use crate::client;
 use crate::clock::Stopwatch;
 use crate::limit::{self, Subject};
 use crate::password::{HashError, Password};
 use crate::session::RefreshKeys;
 use crate::store::{
-    Accounts as _, Attempt, Client, Credential, Live, Session, Sessions as _, Start, StoreError,
+    Accounts as _, Attempt, Begun, Client, Credential, Live, Session, Sessions as _, Start, StoreError,
 };
 
 /// What a login asks for.
@@ -48,27 +49,23 @@ impl Grants {
             .map_err(|client::NotAllowed| Refused::AudienceNotAllowed)?;
         let source = self.pace_source(origin).await?;
 
-        let checked = self.check_password(request, origin).await;
-        let credential = match checked {
-            Ok(credential) => credential,
+        let account = account_subject(self, &request.identifier);
+        let begun = async {
+            let credential = self.check_password(request, &account, origin).await?;
+            let session = self.session_for(&client, &credential, audience, scope.as_ref(), origin)?;
+            self.begin(session, &client, &credential, [&account, &source]).await
+        };
+        let (live, keys) = match begun.await {
+            Ok(begun) => begun,
             Err(refused) => {
                 if matches!(refused, Refused::InvalidCredentials | Refused::TooManyAttempts { .. }) {
+                    let (source, account) = (source.key(), account.key());
+                    tracing::info!(source, account, "login_failed");
                     release(watch, self.config.login.quantum).await;
                 }
                 return Err(refused);
             }
         };
-        crate::failpoint!("login.before_session");
-        let started = self.start(&client, &credential, audience, scope.as_ref(), origin).await?;
-        let Some((live, keys)) = started else {
-            self.record(Kind::LoginFailed, (None, None), origin, "").await?;
-            release(watch, self.config.login.quantum).await;
-            return Err(Refused::InvalidCredentials);
-        };
-        crate::failpoint!("login.after_session");
-        limit::forgive(&self.store, &source).await?;
-        let whom = (Some(live.session.account), Some(live.session.id));
-        self.record(Kind::LoginSucceeded, whom, origin, &live.session.device).await?;
         let asked = Asked { audience: request.audience.as_deref(), scope: scope.as_ref() };
         let issued = self.issue(&live, &client, asked, &keys).await;
         crate::failpoint!("login.before_answer");
@@ -87,13 +84,15 @@ impl Grants {
 
     /// The account if the password is right. Pacing, look-up and hashing happen in every case, in this order; what
     /// they found is looked at only afterwards.
-    async fn check_password(&self, request: &LoginRequest, origin: &Origin) -> Result<Credential, Refused> {
+    async fn check_password(
+        &self,
+        request: &LoginRequest,
+        subject: &Subject,
+        origin: &Origin,
+    ) -> Result<Credential, Refused> {
         let now = self.clock.now();
-        // An identifier that cannot exist is looked up all the same, as the empty one, which nobody has.
-        let folded = account::fold(&request.identifier).unwrap_or_default();
-        let subject = Subject::Account(self.labels.identifier(&folded));
-        let attempt = limit::attempt(&self.store, &subject, &self.config.limits.account, now).await?;
-        let found = self.store.credential_by_identifier(&folded).await?;
+        let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
+        let found = self.store.credential_by_identifier(&folded(&request.identifier)).await?;
         let phc = found.as_ref().and_then(|credential| self.open_password(credential).transpose());
         let phc = phc.transpose()?;
         // A password that is refused by its form (too long) is hashed as a stand-in and never matches.
@@ -104,21 +103,16 @@ impl Grants {
         let verdict = self.hasher.verify(password.clone(), phc).await.map_err(hashing)?;
 
         if let Attempt::NotBefore(at) = attempt {
-            self.record(Kind::LoginFailed, (None, None), origin, "").await?;
             return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
         }
         match found {
             Some(credential) if verdict.matches && possible && credential.account.enabled => {
-                limit::clear(&self.store, &subject).await?;
                 if verdict.rehash {
                     return self.rehash(credential, password, origin).await;
                 }
                 Ok(credential)
             }
-            _ => {
-                self.record(Kind::LoginFailed, (None, None), origin, "").await?;
-                Err(Refused::InvalidCredentials)
-            }
+            _ => Err(Refused::InvalidCredentials),
         }
     }
 
@@ -157,22 +151,20 @@ impl Grants {
         Ok(credential)
     }
 
-    /// A durable session, unless the account moved since it was read.
-    async fn start(
+    fn session_for(
         &self,
         client: &Client,
         credential: &Credential,
         audience: Option<String>,
-        asked: Option<&keyward_verifier::Scopes>,
+        asked: Option<&Scopes>,
         origin: &Origin,
-    ) -> Result<Option<(Live, Arc<RefreshKeys>)>, Refused> {
+    ) -> Result<Session, Refused> {
         let now = self.clock.now();
         let account = &credential.account;
-        let keys = self.refresh_keys.now();
         let granted = client::granted(&account.roles, &self.config.roles, &client.scopes);
         let scope = asked.map_or_else(|| granted.clone(), |asked| granted.intersection(asked));
         let absolute = now.plus(self.config.session.absolute);
-        let session = Session {
+        Ok(Session {
             id: self.random.uuid(now)?,
             account: account.id,
             client: client.id,
@@ -180,7 +172,7 @@ impl Grants {
             scope: scope.to_string(),
             counter: 1,
             rotated_at: now,
-            key_id: keys.current_id(),
+            key_id: self.refresh_keys.now().current_id(),
             epoch: account.session_epoch,
             auth_time: now,
             amr: vec!["pwd".into()],
@@ -191,20 +183,48 @@ impl Grants {
             ended: None,
             source: self.labels.network(origin.address),
             device: origin.device.clone(),
-        };
-        match self.store.start_session(&session).await? {
-            Start::AccountMoved => Ok(None),
-            Start::Started => Ok(Some((
-                Live {
+        })
+    }
+
+    /// Makes the session durable, unless the account moved since it was read; an honest login takes its failures back.
+    async fn begin(
+        &self,
+        session: Session,
+        client: &Client,
+        credential: &Credential,
+        [account, source]: [&Subject; 2],
+    ) -> Result<(Live, Arc<RefreshKeys>), Refused> {
+        let whom = (Some(session.account), Some(session.id));
+        let mut event =
+            audit::event(&self.random, session.created_at, Kind::LoginSucceeded, whom, &session.source)?;
+        event.detail.clone_from(&session.device);
+        let (clear, forgive) = (account.key(), source.key());
+        let begun =
+            Begun { session: &session, clear: Some(&clear), forgive: Some(&forgive), event: Some(&event) };
+        crate::failpoint!("login.before_start");
+        match self.store.start_session(&begun).await? {
+            Start::AccountMoved => Err(Refused::InvalidCredentials),
+            Start::Started => {
+                crate::failpoint!("login.after_start");
+                let live = Live {
                     session,
-                    roles: account.roles.clone(),
+                    roles: credential.account.roles.clone(),
                     client_scopes: client.scopes.clone(),
                     access_lifetime: client.access_lifetime,
-                },
-                keys,
-            ))),
+                };
+                Ok((live, self.refresh_keys.now()))
+            }
         }
     }
+}
+
+/// An identifier that cannot exist is looked up all the same, as the empty one, which nobody has.
+fn folded(identifier: &str) -> String {
+    account::fold(identifier).unwrap_or_default()
+}
+
+fn account_subject(grants: &Grants, identifier: &str) -> Subject {
+    Subject::Account(grants.labels.identifier(&folded(identifier)))
 }
 
 /// Where an account's password hash is sealed.

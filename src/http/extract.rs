@@ -70,6 +70,11 @@ impl<T: DeserializeOwned + Shape + Default> FromRequest<Arc<App>> for OptionalJs
 /// # Errors
 /// A [`Failure`] that says where it stopped making sense and how it must look, without repeating a byte of it.
 pub fn parse<T: DeserializeOwned + Shape>(bytes: &[u8]) -> Result<T, Failure> {
+    // serde would take an array for the object, its members in the order of their declaration.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let detail = format!("the body is an array; expected {}", T::SHAPE);
+        return Err(Failure::from(Problem::MalformedRequest).with_detail(detail));
+    }
     serde_json::from_slice(bytes).map_err(|wrong| {
         let what = match wrong.classify() {
             serde_json::error::Category::Data => {
@@ -102,8 +107,10 @@ async fn read(body: Body, deadline: Duration) -> Result<Bytes, Failure> {
         Err(_) => Err(Problem::RequestTimeout.into()),
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(failed)) => {
-            let too_large = std::error::Error::source(&failed)
-                .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+            // Two limits stand one in the other (here and in the layers), so the cause may lie deeper.
+            let mut causes =
+                std::iter::successors(std::error::Error::source(&failed), |cause| cause.source());
+            let too_large = causes.any(|cause| cause.is::<http_body_util::LengthLimitError>());
             Err(if too_large { Problem::BodyTooLarge } else { Problem::MalformedRequest }.into())
         }
     }

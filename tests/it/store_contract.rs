@@ -157,6 +157,10 @@ fn client(name: &str) -> Client {
     }
 }
 
+fn login(session: &Session) -> Begun<'_> {
+    Begun { session, clear: None, forgive: None, event: None }
+}
+
 fn session(account: &Account, client: &Client) -> Session {
     Session {
         id: uuid(),
@@ -191,7 +195,7 @@ async fn someone(store: &SqlStore) -> (Account, Client) {
 async fn logged_in(store: &SqlStore) -> (Account, Client, Session) {
     let (account, client) = someone(store).await;
     let session = session(&account, &client);
-    assert_eq!(store.start_session(&session).await.unwrap(), Start::Started);
+    assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
     (account, client, session)
 }
 
@@ -373,7 +377,7 @@ contract! {
         let store = &ground.store;
         let (account, client, keep) = logged_in(store).await;
         let other = session(&account, &client);
-        assert_eq!(store.start_session(&other).await.unwrap(), Start::Started);
+        assert_eq!(store.start_session(&login(&other)).await.unwrap(), Start::Started);
         let stale = PasswordChange {
             account: account.id, expected: Some("v1:other"), sealed: "v1:new", keep: None, now: later(1),
         };
@@ -463,17 +467,53 @@ contract! {
         assert!(store.live_session(session.id, later(IDLE)).await.unwrap().is_none());
     }
 
+    async fn an_honest_login_takes_failures_back_and_is_recorded_or_nothing_happens(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let pace = Pace { free: 1, first_delay_ms: 1_000, max_delay_ms: 8_000, forget_ms: 900_000 };
+        for subject in ["a:alice", "s:home"] {
+            for at in [0, 1] {
+                assert_eq!(store.attempt(subject, pace, later(at)).await.unwrap(), Attempt::Allowed);
+            }
+            assert!(matches!(store.attempt(subject, pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+        }
+        let event = AuditEvent {
+            id: uuid(),
+            at: NOW,
+            kind: "login_succeeded".to_owned(),
+            account: Some(account.id),
+            session: None,
+            source: "c0ffee".to_owned(),
+            detail: String::new(),
+        };
+        let stale = Session { epoch: 7, ..session(&account, &client) };
+        let fresh = session(&account, &client);
+        let of = |session| Begun { session, clear: Some("a:alice"), forgive: Some("s:home"), event: Some(&event) };
+
+        assert_eq!(store.start_session(&of(&stale)).await.unwrap(), Start::AccountMoved);
+        assert!(store.audit(10).await.unwrap().is_empty());
+        assert!(matches!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+
+        assert_eq!(store.start_session(&of(&fresh)).await.unwrap(), Start::Started);
+        assert_eq!(store.audit(10).await.unwrap(), [event.clone()]);
+        for _ in 0..2 {
+            assert_eq!(store.attempt("a:alice", pace, later(2)).await.unwrap(), Attempt::Allowed);
+        }
+        assert_eq!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::Allowed);
+        assert!(matches!(store.attempt("s:home", pace, later(3)).await.unwrap(), Attempt::NotBefore(_)));
+    }
+
     async fn no_session_starts_under_an_account_that_moved(ground) {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let stale = session(&account, &client);
         store.end_sessions_of(account.id, EndReason::LogoutAll, NOW).await.unwrap();
-        assert_eq!(store.start_session(&stale).await.unwrap(), Start::AccountMoved);
+        assert_eq!(store.start_session(&login(&stale)).await.unwrap(), Start::AccountMoved);
         let account = store.account(account.id).await.unwrap().unwrap();
         let fresh = session(&account, &client);
         store.set_enabled(account.id, false, NOW).await.unwrap();
-        assert_eq!(store.start_session(&fresh).await.unwrap(), Start::AccountMoved);
-        assert_eq!(store.start_session(&session(&new_account("x").account, &client)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(store.start_session(&login(&fresh)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(store.start_session(&login(&session(&new_account("x").account, &client))).await.unwrap(), Start::AccountMoved);
         assert!(store.session(stale.id).await.unwrap().is_none());
     }
 
@@ -490,7 +530,7 @@ contract! {
             let mut logins = Vec::new();
             for _ in 0..8 {
                 let (store, session) = (ground.store.clone(), session(&account, &client));
-                logins.push(tokio::spawn(async move { store.start_session(&session).await.unwrap() }));
+                logins.push(tokio::spawn(async move { store.start_session(&login(&session)).await.unwrap() }));
             }
             let mut started = 0;
             for login in logins {
@@ -508,7 +548,7 @@ contract! {
             for ahead in -4..=3_i64 {
                 let mut session = session(&account, &client);
                 session.counter = 10;
-                assert_eq!(store.start_session(&session).await.unwrap(), Start::Started);
+                assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
                 let counter = u32::try_from(10 + ahead).unwrap();
                 let outcome = store.advance(&presented(&session, counter, later(since))).await.unwrap();
                 let in_grace = since < GRACE;
@@ -626,7 +666,7 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let own = Session { audience: None, ..session(&account, &client) };
-        assert_eq!(store.start_session(&own).await.unwrap(), Start::Started);
+        assert_eq!(store.start_session(&login(&own)).await.unwrap(), Start::Started);
         assert!(store.set_client(&Client { audiences: vec![], ..client }).await.unwrap());
         assert_eq!(name(&store.advance(&presented(&own, 1, later(GRACE))).await.unwrap()), "advanced");
     }
@@ -635,7 +675,7 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let session = Session { counter: 5, ..session(&account, &client) };
-        assert_eq!(store.start_session(&session).await.unwrap(), Start::Started);
+        assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
         let spent = Presented { audience: Some("https://elsewhere"), ..presented(&session, 1, later(1)) };
         assert_eq!(name(&store.advance(&spent).await.unwrap()), "reused");
     }
@@ -653,7 +693,7 @@ contract! {
         let store = &ground.store;
         let (account, client, first) = logged_in(store).await;
         let second = Session { created_at: later(5), ..session(&account, &client) };
-        assert_eq!(store.start_session(&second).await.unwrap(), Start::Started);
+        assert_eq!(store.start_session(&login(&second)).await.unwrap(), Start::Started);
         let listed = store.sessions_of(account.id, later(5), 10).await.unwrap();
         assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [second.id, first.id]);
         assert_eq!(store.sessions_of(account.id, later(5), 1).await.unwrap().len(), 1);
@@ -687,7 +727,7 @@ contract! {
             let session = session(&account, &client);
             let (idle, end) = if n < 3 { (later(10), later(20)) } else { (later(IDLE), later(IDLE)) };
             let session = Session { idle_expires_at: idle, expires_at: end, ..session };
-            assert_eq!(store.start_session(&session).await.unwrap(), Start::Started);
+            assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
             if n >= 3 {
                 assert!(store.end_session(session.id, None, EndReason::Operator, later(10)).await.unwrap());
             }
@@ -1073,7 +1113,8 @@ contract! {
         let (mut wanted, mut kept) = (Vec::new(), 0);
         for n in 0..150 {
             let session = session(&account, &client);
-            let start = ground.store.start_session(&session);
+            let honest = login(&session);
+            let start = ground.store.start_session(&honest);
             let patience = std::time::Duration::from_micros(n * 20);
             let finished = tokio::time::timeout(patience, start).await.is_ok();
             wanted.push((session, finished));

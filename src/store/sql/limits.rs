@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 
 use super::row::{Failure, Record, id, printable};
-use super::{SqlStore, Step, changed, first, query};
+use super::{Query, SqlStore, Step, changed, first, query};
 use crate::clock::Timestamp;
 use crate::store::{Attempt, AuditEvent, Limits, Pace, StoreResult};
 
@@ -21,8 +21,10 @@ const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_befo
 
 const NOT_BEFORE: &str = "SELECT not_before FROM limits WHERE subject = $1 AND not_before > $2";
 
+pub(super) const CLEAR: &str = "DELETE FROM limits WHERE subject = $1";
+
 /// Halving undoes the doubling; the delay before this attempt had run out, or it would not have been counted.
-const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
+pub(super) const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
      WHERE subject = $1 AND failures > 0";
 
 const SWEEP: &str =
@@ -69,7 +71,7 @@ impl Limits for SqlStore {
 
     async fn succeed(&self, subject: &str) -> StoreResult<()> {
         self.step(Step::succeed, || async move {
-            query("DELETE FROM limits WHERE subject = $1").bind(subject).execute(&self.writer).await?;
+            query(CLEAR).bind(subject).execute(&self.writer).await?;
             Ok(())
         })
         .await
@@ -92,15 +94,7 @@ impl Limits for SqlStore {
 
     async fn record(&self, event: &AuditEvent) -> StoreResult<()> {
         self.step(Step::record, || async move {
-            let record = query(RECORD)
-                .bind(id(event.id))
-                .bind(event.at.0)
-                .bind(&event.kind)
-                .bind(event.account.map(id))
-                .bind(event.session.map(id))
-                .bind(printable(&event.source))
-                .bind(printable(&event.detail));
-            record.execute(&self.writer).await?;
+            recording(event).execute(&self.writer).await?;
             Ok(())
         })
         .await
@@ -120,6 +114,17 @@ impl Limits for SqlStore {
         })
         .await
     }
+}
+
+pub(super) fn recording(event: &AuditEvent) -> Query<'_> {
+    query(RECORD)
+        .bind(id(event.id))
+        .bind(event.at.0)
+        .bind(&event.kind)
+        .bind(event.account.map(id))
+        .bind(event.session.map(id))
+        .bind(printable(&event.source))
+        .bind(printable(&event.detail))
 }
 
 fn read_event(row: &AnyRow) -> Result<AuditEvent, Failure> {

@@ -4,10 +4,13 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::accounts::{account_columns, end_all_but, read_account};
+use super::limits::{CLEAR, FORGIVE, recording};
 use super::row::{Failure, Record, id, joined, printable};
 use super::{SqlStore, Step, changed, first, query};
 use crate::clock::Timestamp;
-use crate::store::{Account, Advance, EndReason, Live, Presented, Session, Sessions, Start, StoreResult};
+use crate::store::{
+    Account, Advance, Begun, EndReason, Live, Presented, Session, Sessions, Start, StoreResult,
+};
 
 macro_rules! session_columns {
     () => {
@@ -128,7 +131,8 @@ const SWEEP: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
      WHERE idle_expires_at < $1 OR (ended_at IS NOT NULL AND ended_at < $1) LIMIT $2)";
 
 impl Sessions for SqlStore {
-    async fn start_session(&self, session: &Session) -> StoreResult<Start> {
+    async fn start_session(&self, begun: &Begun<'_>) -> StoreResult<Start> {
+        let session = begun.session;
         self.step(Step::start_session, || async move {
             let mut step = self.begin().await?;
             let hold = query(HOLD_ACCOUNT).bind(id(session.account)).bind(session.epoch);
@@ -157,6 +161,15 @@ impl Sessions for SqlStore {
             if changed(start, &mut *step).await? == 0 {
                 step.rollback().await?;
                 return Ok(Start::AccountMoved);
+            }
+            if let Some(subject) = begun.clear {
+                query(CLEAR).bind(subject).execute(&mut *step).await?;
+            }
+            if let Some(subject) = begun.forgive {
+                query(FORGIVE).bind(subject).execute(&mut *step).await?;
+            }
+            if let Some(event) = begun.event {
+                recording(event).execute(&mut *step).await?;
             }
             step.commit().await?;
             Ok(Start::Started)
