@@ -1,23 +1,28 @@
 //! A real Keyward on a real listener, with a wound clock and seeded randomness.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use keyward::account;
 use keyward::app::{App, Deployment};
+use keyward::audit::Kind;
 use keyward::clock::{Clock, Timestamp};
 use keyward::config::{Config, Overrides};
 use keyward::grant::seal_password;
 use keyward::http;
 use keyward::password::Password;
 use keyward::random::Random;
-use keyward::store::{Account, Accounts as _, NewAccount};
+use keyward::signing::Keysmith;
+use keyward::store::sql::SqlStore;
+use keyward::store::{self, Account, Accounts as _, Clients as _, Limits as _, NewAccount};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -28,6 +33,12 @@ use uuid::Uuid;
 pub const START: Timestamp = Timestamp(1_800_000_000_000);
 /// A password that the policy accepts.
 pub const PASSWORD: &str = "plenty of tame giraffes";
+
+/// Whether the long rounds are wanted (`scripts/proofs`).
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting")]
+pub fn proofs() -> bool {
+    std::env::var_os("KEYWARD_PROOFS").is_some()
+}
 
 /// A running Keyward and the means to talk to it.
 pub struct TestApp {
@@ -129,16 +140,21 @@ impl TestApp {
 
     /// Adds an account with a password, or without any.
     pub async fn add_user_with(&self, name: &str, password: Option<&str>) -> Account {
-        let grants = &self.app.grants;
-        let id = grants.random.uuid(self.clock.now()).unwrap();
-        let sealed = match password {
+        let phc = match password {
             Some(password) => {
                 let password = Arc::new(Password::new(password).unwrap());
-                let phc = grants.hasher.hash(password).await.unwrap();
-                Some(seal_password(&grants.keyring, id, &phc).unwrap())
+                Some(self.app.grants.hasher.hash(password).await.unwrap())
             }
             None => None,
         };
+        self.add_user_hashed(name, phc.as_ref().map(|phc| phc.as_str())).await
+    }
+
+    /// Adds an account whose password hash was made elsewhere.
+    pub async fn add_user_hashed(&self, name: &str, phc: Option<&str>) -> Account {
+        let grants = &self.app.grants;
+        let id = grants.random.uuid(self.clock.now()).unwrap();
+        let sealed = phc.map(|phc| seal_password(&grants.keyring, id, phc).unwrap());
         let account = Account {
             id,
             name: name.into(),
@@ -153,6 +169,60 @@ impl TestApp {
         let new = NewAccount { account: account.clone(), identifiers, password: sealed };
         assert!(grants.store.add_account(&new).await.unwrap());
         account
+    }
+
+    /// Adds a client that may have every scope of the roles.
+    pub async fn add_client(
+        &self,
+        name: &str,
+        audiences: &[&str],
+        access_lifetime: Option<u32>,
+    ) -> store::Client {
+        let grants = &self.app.grants;
+        let client = store::Client {
+            id: grants.random.uuid(self.clock.now()).unwrap(),
+            name: name.into(),
+            audiences: audiences.iter().map(|audience| (*audience).to_owned()).collect(),
+            scopes: vec!["*".into()],
+            access_lifetime,
+            created_at: self.clock.now(),
+        };
+        assert!(grants.store.add_client(&client).await.unwrap());
+        self.app.follow().await;
+        client
+    }
+
+    /// Winds the clock; the key ring and what else follows the store are confirmed as the background work would.
+    pub async fn wind(&self, by: Duration) {
+        self.clock.advance(by);
+        self.app.grants.ring.confirm(&self.app.grants.store).await.unwrap();
+        self.app.follow().await;
+    }
+
+    /// What an operator's commands on signing keys work with.
+    pub fn keysmith(&self) -> Keysmith<'_, SqlStore> {
+        let (grants, job) = (&self.app.grants, &self.app.signing);
+        Keysmith { store: &grants.store, maker: &job.maker, policy: &job.policy, clock: &grants.clock }
+    }
+
+    /// A copy of database and keys as they are on disk now, and the settings to start from it.
+    pub fn copy(&self) -> (Arc<TempDir>, Config) {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let copied = Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).status();
+        assert!(copied.unwrap().success());
+        // The log's index is shared memory of the running process; the copy makes its own.
+        let _ = std::fs::remove_file(dir.path().join("data/keyward.db-shm"));
+        let mut config = Config::clone(&self.app.config);
+        config.data_dir = dir.path().join("data");
+        config.keys_dir = dir.path().join("keys");
+        config.master_key_file = config.keys_dir.join("master.key");
+        (dir, config)
+    }
+
+    /// How many of the audit events have this name.
+    pub async fn audited(&self, kind: Kind) -> usize {
+        let events = self.app.grants.store.audit(100_000).await.unwrap();
+        events.iter().filter(|event| event.kind == kind.name()).count()
     }
 
     /// Sends any request to the public listener.
@@ -236,8 +306,16 @@ impl Tokens {
 
     /// The claims, read without checking anything.
     pub fn claims(&self) -> Value {
-        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-        let payload = self.access.split('.').nth(1).unwrap();
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+        self.part(1)
+    }
+
+    /// The `kid` of the access token.
+    pub fn kid(&self) -> String {
+        self.part(0)["kid"].as_str().unwrap().to_owned()
+    }
+
+    fn part(&self, number: usize) -> Value {
+        let part = self.access.split('.').nth(number).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     }
 }
