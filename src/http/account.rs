@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -57,9 +58,16 @@ struct SessionBody {
     expires_at: String,
 }
 
-pub(super) async fn me(Authorized { caller, .. }: Authorized<Read>) -> axum::Json<MeBody> {
+/// An answer about a person: no cache keeps it.
+type Private<T> = ([(HeaderName, &'static str); 1], axum::Json<T>);
+
+fn private<T>(body: T) -> Private<T> {
+    ([(CACHE_CONTROL, "no-store")], axum::Json(body))
+}
+
+pub(super) async fn me(Authorized { caller, .. }: Authorized<Read>) -> Private<MeBody> {
     let account = caller.account;
-    axum::Json(MeBody {
+    private(MeBody {
         id: account.id.to_string(),
         name: account.name,
         email: account.email,
@@ -84,7 +92,7 @@ pub(super) async fn change_password(
 pub(super) async fn sessions(
     State(app): State<Arc<App>>,
     Authorized { caller, .. }: Authorized<Read>,
-) -> Result<axum::Json<SessionsBody>, Failure> {
+) -> Result<Private<SessionsBody>, Failure> {
     let listed = app.grants.sessions(&caller).await?;
     let sessions = listed.into_iter().map(|listed| SessionBody {
         id: listed.session.id.to_string(),
@@ -96,7 +104,7 @@ pub(super) async fn sessions(
         idle_expires_at: listed.session.idle_expires_at.rfc3339(),
         expires_at: listed.session.expires_at.rfc3339(),
     });
-    Ok(axum::Json(SessionsBody { sessions: sessions.collect() }))
+    Ok(private(SessionsBody { sessions: sessions.collect() }))
 }
 
 pub(super) async fn end_session(

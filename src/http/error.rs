@@ -216,11 +216,12 @@ impl IntoResponse for Failure {
             }
         }
         let challenge = match (self.problem, self.scope) {
-            (Problem::MissingToken, _) => Some("Bearer".to_owned()),
             (Problem::InvalidToken, _) => Some("Bearer error=\"invalid_token\"".to_owned()),
             (Problem::InsufficientScope, Some(scope)) => {
                 Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
             }
+            // RFC 9110 §15.5.2: every 401 says how one authenticates here.
+            _ if status == StatusCode::UNAUTHORIZED => Some("Bearer".to_owned()),
             _ => None,
         };
         if let Some(value) = challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
