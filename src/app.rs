@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::http::HeaderValue;
 use keyward_envelope::Keyring;
 use keyward_verifier::{AccessClaims, External, Verified, Verifier};
 use serde::Serialize;
@@ -15,13 +13,12 @@ use crate::client::{self, Directory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::grant::Grants;
-use crate::http::error::{Failure, Problem};
 use crate::metrics::Metrics;
 use crate::password::{HashSettings, Hasher};
 use crate::random::{NoRandomness, Random};
 use crate::secrets::{self, LiveRefreshKeys, MasterKeySource, SecretsError};
-use crate::session::{Labels, hex};
-use crate::signing::{self, Bits, Job, KeyRing, Keysmith, Maker};
+use crate::session::Labels;
+use crate::signing::{self, Bits, Job, KeyRing, Keysmith, Maker, Published};
 use crate::store::sql::{self, SqlStore};
 use crate::store::{Client, Clients as _, Limits as _, Sessions as _, StoreError};
 
@@ -101,19 +98,21 @@ impl Deployment {
     }
 }
 
+/// The contract, compiled in.
+pub const CONTRACT: &str = include_str!("../openapi.yaml");
+
 /// The database file.
 pub fn database(config: &Config) -> std::path::PathBuf {
     config.data_dir.join("keyward.db")
 }
 
-/// A document whose bytes and headers are made once.
-pub struct Document {
-    /// The body.
-    pub body: Bytes,
-    /// Strong validator.
-    pub etag: HeaderValue,
-    /// How long it may be kept.
-    pub cache_control: HeaderValue,
+/// Why an access token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRefused {
+    /// The token is at fault; why is in the log and the metrics alone.
+    Invalid,
+    /// The keys are not confirmed with the store, so nothing can be said of it.
+    Unavailable,
 }
 
 /// The running service.
@@ -125,9 +124,9 @@ pub struct App {
     /// What is counted.
     pub metrics: Metrics,
     /// The metadata document.
-    pub metadata: Document,
-    /// Validator of the contract.
-    pub contract_etag: HeaderValue,
+    pub metadata: Published,
+    /// The contract, `openapi.yaml`.
+    pub contract: Published,
     /// Looks after the signing keys.
     pub signing: Job<SqlStore>,
     verifier: Verifier,
@@ -169,7 +168,7 @@ impl App {
             .build()
             .map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
         let metadata = metadata(&config)?;
-        let contract_etag = etag(crate::http::contract().as_bytes())?;
+        let contract = Published::new(CONTRACT.as_bytes().to_vec(), "no-cache".into());
         let metrics = Metrics::new();
         let grants = Grants {
             store,
@@ -183,24 +182,24 @@ impl App {
             clock,
             random,
         };
-        Ok(App { config, grants, metrics, metadata, contract_etag, signing, verifier })
+        Ok(App { config, grants, metrics, metadata, contract, signing, verifier })
     }
 
     /// Checks an access token for Keyward's own audience.
     ///
     /// # Errors
-    /// [`Problem::InvalidToken`], the reason only in the log and the metrics.
-    pub fn verify(&self, token: &str) -> Result<Verified<External, AccessClaims>, Failure> {
+    /// [`TokenRefused`].
+    pub fn verify(&self, token: &str) -> Result<Verified<External, AccessClaims>, TokenRefused> {
         let now = self.grants.clock.now();
         let set = self.grants.ring.keys().map_err(|cause| {
             tracing::error!(%cause, "tokens cannot be checked");
-            Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1))
+            TokenRefused::Unavailable
         })?;
         self.verifier.verify(token, &set, now.seconds()).map_err(|refusal| {
             let reason = refusal.reason.code();
             self.metrics.refused_token(reason);
             tracing::info!(reason, "an access token was refused");
-            Problem::InvalidToken.into()
+            TokenRefused::Invalid
         })
     }
 
@@ -308,7 +307,7 @@ pub fn hash_settings(config: &Config) -> HashSettings {
 }
 
 /// RFC 8414 metadata; OpenID Connect Discovery's path serves the same for verifiers that look only there.
-fn metadata(config: &Config) -> Result<Document, OpenError> {
+fn metadata(config: &Config) -> Result<Published, OpenError> {
     #[derive(Serialize)]
     struct Metadata<'a> {
         issuer: &'a str,
@@ -336,20 +335,7 @@ fn metadata(config: &Config) -> Result<Document, OpenError> {
     };
     let body = serde_json::to_vec(&document).map_err(|wrong| OpenError::Setting(wrong.to_string()))?;
     let max_age = config.rotation.jwks_max_age.as_secs();
-    Ok(Document {
-        etag: etag(&body)?,
-        cache_control: header(&format!("public, max-age={max_age}"))?,
-        body: body.into(),
-    })
-}
-
-fn etag(body: &[u8]) -> Result<HeaderValue, OpenError> {
-    use sha2::Digest as _;
-    header(&format!("\"{}\"", hex(&sha2::Sha256::digest(body)[..16])))
-}
-
-fn header(text: &str) -> Result<HeaderValue, OpenError> {
-    HeaderValue::from_str(text).map_err(|wrong| OpenError::Setting(wrong.to_string()))
+    Ok(Published::new(body, format!("public, max-age={max_age}")))
 }
 
 /// Makes signing keys as the configuration says.

@@ -58,11 +58,6 @@ pub fn admin_routes() -> Vec<Route> {
     ]
 }
 
-/// The contract, compiled in.
-pub fn contract() -> &'static str {
-    open::CONTRACT
-}
-
 /// The service behind the public listeners.
 pub fn public(app: &Arc<App>) -> Router {
     layers::wrap(assemble(routes()), app).with_state(app.clone())

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -12,8 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::app::App;
-use crate::grant::{Issued, Refused};
+use crate::grant::{Grants, Issued, Refused};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
@@ -100,26 +98,26 @@ impl Metrics {
     }
 
     /// Counts an answer; `path` is a route's pattern.
-    pub fn request(&self, method: &'static str, path: &str, status: StatusCode, spent: Duration) {
+    pub fn request(&self, method: &'static str, path: &str, status: u16, spent: Duration) {
         let path = path.to_owned();
         self.seconds.get_or_create(&Route { method, path: path.clone() }).observe(spent.as_secs_f64());
-        self.answers.get_or_create(&Answer { method, path, status: status.as_u16() }).inc();
+        self.answers.get_or_create(&Answer { method, path, status }).inc();
     }
 
     /// The text that a scraper reads.
     ///
     /// # Errors
     /// When a line cannot be written.
-    pub fn render(&self, app: &App) -> Result<String, std::fmt::Error> {
-        let hasher = &app.grants.hasher;
+    pub fn render(&self, grants: &Grants) -> Result<String, std::fmt::Error> {
+        let hasher = &grants.hasher;
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.generation.set(app.grants.ring.generation());
+        self.generation.set(grants.ring.generation());
         self.hashing_queue.set(number(hasher.waiting() as u64));
         self.hashing_busy.set(number(hasher.busy() as u64));
         self.hashing_rejected.set(number(hasher.rejected()));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        let steps = app.grants.store.calls();
+        let steps = grants.store.calls();
         let mut lines = String::new();
         writeln!(lines, "# HELP keyward_store_steps Steps that the store took, by name.")?;
         writeln!(lines, "# TYPE keyward_store_steps counter")?;

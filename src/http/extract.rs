@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroize as _;
 
 use super::error::{Failure, Problem};
-use crate::app::App;
+use crate::app::{App, TokenRefused};
 use crate::grant::{Caller, Origin};
 use crate::session::device_label;
 
@@ -123,7 +123,13 @@ impl FromRequestParts<Arc<App>> for Bearer {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
-        app.verify(bearer_token(&parts.headers)?).map(Bearer)
+        let verified = app.verify(bearer_token(&parts.headers)?);
+        verified.map(Bearer).map_err(|refused| match refused {
+            TokenRefused::Invalid => Problem::InvalidToken.into(),
+            TokenRefused::Unavailable => {
+                Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1))
+            }
+        })
     }
 }
 

@@ -96,7 +96,7 @@ async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     let span = tracing::info_span!("request", %id, method, path, trace_id = trace);
     let response = next.run(request).instrument(span.clone()).await;
     let (status, spent) = (response.status(), watch.elapsed());
-    app.metrics.request(method, &path, status, spent);
+    app.metrics.request(method, &path, status.as_u16(), spent);
     span.in_scope(|| tracing::info!(status = status.as_u16(), ms = spent.as_millis(), "answered"));
     response
 }

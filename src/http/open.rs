@@ -11,36 +11,30 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{Failure, Problem};
 use crate::app::App;
+use crate::signing::Published;
 
-/// The contract, compiled in.
-pub(super) const CONTRACT: &str = include_str!("../../openapi.yaml");
 const PAGE: &str = include_str!("page.html");
 
 /// A document that any cache may keep and any site may read.
-fn document(
-    headers: &HeaderMap,
-    content_type: HeaderValue,
-    etag: &HeaderValue,
-    cache_control: HeaderValue,
-    body: impl Into<axum::body::Body>,
-) -> Response {
-    let unchanged = headers
+fn document(asked: &HeaderMap, kind: &'static str, document: &Published) -> Result<Response, Failure> {
+    let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::from(Problem::Internal));
+    let unchanged = asked
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes());
+        .any(|tag| tag == "*" || tag == document.etag);
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(CONTENT_TYPE, content_type)], body.into()).into_response()
+        ([(CONTENT_TYPE, kind)], document.body.clone()).into_response()
     };
     let out = response.headers_mut();
-    out.insert(ETAG, etag.clone());
-    out.insert(CACHE_CONTROL, cache_control);
+    out.insert(ETAG, header(&document.etag)?);
+    out.insert(CACHE_CONTROL, header(&document.cache_control)?);
     out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
+    Ok(response)
 }
 
 pub(super) async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
@@ -48,21 +42,15 @@ pub(super) async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
         tracing::error!(%cause, "the JWKS is withheld");
         Failure::from(Problem::Unavailable).with_retry_after(std::time::Duration::from_secs(1))
     })?;
-    let json = HeaderValue::from_static("application/jwk-set+json");
-    let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::from(Problem::Internal));
-    let (etag, cache_control) = (header(&set.etag)?, header(&set.cache_control)?);
-    Ok(document(&headers, json, &etag, cache_control, set.body.clone()))
+    document(&headers, "application/jwk-set+json", &set)
 }
 
-pub(super) async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    let metadata = &app.metadata;
-    document(&headers, json, &metadata.etag, metadata.cache_control.clone(), metadata.body.clone())
+pub(super) async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    document(&headers, "application/json", &app.metadata)
 }
 
-pub(super) async fn contract(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let yaml = HeaderValue::from_static("application/yaml");
-    document(&headers, yaml, &app.contract_etag, HeaderValue::from_static("no-cache"), CONTRACT)
+pub(super) async fn contract(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Failure> {
+    document(&headers, "application/yaml", &app.contract)
 }
 
 /// The process answers.
@@ -89,7 +77,7 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let text = app.metrics.render(&app).map_err(|_| Failure::from(Problem::Internal))?;
+    let text = app.metrics.render(&app.grants).map_err(|_| Failure::from(Problem::Internal))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

@@ -35,15 +35,23 @@ pub struct KeyRing {
 #[error("the key ring was not confirmed with the store within the lease")]
 pub struct NotConfirmed;
 
-/// What `/.well-known/jwks.json` answers, made once per generation.
+/// A public document whose bytes and headers are made once; the JWKS once per generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The JWK Set (RFC 7517 §5) as JSON; never empty.
+    /// The body, e.g. the JWK Set (RFC 7517 §5), which is never empty.
     pub body: Vec<u8>,
     /// A strong entity tag with its quotes (RFC 9110 §8.8.3); it depends on `body` alone.
     pub etag: String,
     /// The value of `Cache-Control`.
     pub cache_control: String,
+}
+
+impl Published {
+    /// With the entity tag of `body`.
+    pub fn new(body: Vec<u8>, cache_control: String) -> Published {
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&body)));
+        Published { body, etag, cache_control }
+    }
 }
 
 struct Snapshot {
@@ -235,7 +243,6 @@ impl Snapshot {
             return Err(SigningError::Empty);
         }
         let body = serde_json::to_vec(&set).map_err(|_| SigningError::Unusable("not fit for a JWK set"))?;
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&body)));
         let cache_control = format!("public, max-age={}", policy.jwks_max_age.as_secs());
         let revoked = ring
             .keys
@@ -254,7 +261,7 @@ impl Snapshot {
         let snapshot = Snapshot {
             generation: ring.generation,
             active,
-            published: Arc::new(Published { body, etag, cache_control }),
+            published: Arc::new(Published::new(body, cache_control)),
             keys: Arc::new(keys.with_revoked(revoked)),
         };
         Ok((snapshot, problem))

@@ -101,7 +101,7 @@ impl Contract {
     /// The contract that the program carries, read once.
     pub fn load() -> &'static Contract {
         static CONTRACT: OnceLock<Contract> = OnceLock::new();
-        CONTRACT.get_or_init(|| Contract::read(keyward::http::contract()))
+        CONTRACT.get_or_init(|| Contract::read(keyward::app::CONTRACT))
     }
 
     fn read(yaml: &str) -> Contract {
