@@ -9,6 +9,7 @@ mod forge;
 mod fuzz;
 mod honest;
 mod keys;
+mod login;
 mod refresh;
 mod schema;
 mod sessions;
