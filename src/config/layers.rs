@@ -50,6 +50,17 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// As it appears in a table.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Value::Text(text) => show::plain(text),
+            Value::Number(number) => number.to_string(),
+            Value::List(items) => {
+                format!("[{}]", items.iter().map(|item| show::plain(item)).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     fn advice(&self) -> String {
         match self {
             Value::Text(text) if text.is_empty() => "write text in quotes".to_owned(),

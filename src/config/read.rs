@@ -236,7 +236,7 @@ impl Reader {
         }
         let shown = match &value {
             Value::Text(text) if SECRETS.contains(&key) && !text.is_empty() => "[redacted]".to_owned(),
-            value => show::value(value),
+            value => value.shown(),
         };
         self.read.insert(key.to_owned(), Setting { key: key.to_owned(), value: shown, source });
         Some(value)

@@ -1,7 +1,5 @@
 //! How values appear in sentences and tables: one line, no control characters, no credentials.
 
-use super::layers::Value;
-
 const LONGEST: usize = 100;
 
 /// The text on one line, with the user of a URL masked.
@@ -17,16 +15,6 @@ pub(super) fn short(text: &str) -> String {
         _ if plain.is_empty() => "\"\"".to_owned(),
         Some((end, _)) => format!("{}…", plain.get(..end).unwrap_or_default()),
         None => plain,
-    }
-}
-
-pub(super) fn value(value: &Value) -> String {
-    match value {
-        Value::Text(text) => plain(text),
-        Value::Number(number) => number.to_string(),
-        Value::List(items) => {
-            format!("[{}]", items.iter().map(|item| plain(item)).collect::<Vec<_>>().join(", "))
-        }
     }
 }
 
