@@ -25,6 +25,7 @@ has_cargo_deny() { [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $cargo_
 # Prints what the whole of `scripts/test` needs and this machine lacks, one a line; nothing when all is there.
 missing() {
     command -v nginx >/dev/null || echo "nginx"
+    command -v curl >/dev/null || echo "curl"
     postgres_bin >/dev/null || echo "PostgreSQL 15 (server)"
     has_python_packages || echo "the Python packages of scripts/interop.d/requirements.txt"
     has_npm_packages || echo "Node with the npm packages of scripts/interop.d/package-lock.json"
