@@ -79,7 +79,7 @@ class Service:
 
     def command(self, *words, stdin=None):
         done = subprocess.run(
-            [KEYWARD, *words, *self.place], input=stdin, capture_output=True, text=True, timeout=60, check=False
+            [KEYWARD, *self.place, *words], input=stdin, capture_output=True, text=True, timeout=60, check=False
         )
         if done.returncode != 0:
             raise Failed(f"keyward {' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
@@ -189,7 +189,8 @@ def tour(service):
     status, _ = service.request("GET", "/v1/me", bearer=old)
     tally.check("the service itself accepts a token of the old key", status == 200, status)
 
-    service.command("keys", "revoke", kid(old), "--compromised")
+    # A key id is base64url, so one in 64 begins with a hyphen.
+    service.command("keys", "revoke", "--compromised", "--", kid(old))
     follows(lambda kids: kid(old) not in kids, "the revoked key to leave the JWKS")
     judge("after the old key's revocation", url, [
         ("unknown-key", "a token of the revoked key is refused", old),
@@ -198,7 +199,7 @@ def tour(service):
     status, _ = service.request("GET", "/v1/me", bearer=old)
     tally.check("the service itself refuses a token of the revoked key", status == 401, status)
 
-    service.command("keys", "revoke", kid(new), "--compromised")
+    service.command("keys", "revoke", "--compromised", "--", kid(new))
     follows(lambda kids: kid(new) not in kids, "the revoked active key to leave the JWKS")
     last = service.tokens("/v1/login", login)["access_token"]
     judge("after the active key's revocation", url, [
