@@ -34,13 +34,13 @@ pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>>
         .layer(from_fn_with_state(app.clone(), observe))
         // 3. Whatever fails without a body of ours still speaks RFC 9457.
         .layer(from_fn(speak_problem))
-        // 4. CORS, before anything that may refuse, so that a browser can read the refusal.
-        .layer(cors(app))
-        // 5. Security headers, on refusals as well.
+        // 4. Security headers, on refusals and preflights as well.
         .layer(fixed("x-content-type-options", "nosniff"))
         .layer(fixed("referrer-policy", "no-referrer"))
         .layer(fixed("x-frame-options", "DENY"))
         .layer(fixed("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
+        // 5. CORS, before anything that may refuse, so that a browser can read the refusal.
+        .layer(cors(app))
         // 6. A panic is an answer, not a closed connection.
         .layer(CatchPanicLayer::custom(panicked))
         // 7. Load shedding: beyond the limit the answer is 503 at once, never a queue.

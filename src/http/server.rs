@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -55,15 +56,27 @@ pub async fn serve(
             continue;
         };
         let router = router.clone();
+        let spoken = Arc::new(AtomicBool::new(false));
+        let heard = spoken.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            heard.store(true, Ordering::Relaxed);
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)
         });
         let connection = protocol.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
+        let patience = settings.header_timeout;
         tokio::spawn(async move {
-            if let Err(broken) = connection.await {
+            let mut connection = std::pin::pin!(connection);
+            // Hyper's own deadline begins only when it knows the protocol, for which it waits for ever.
+            let first = tokio::time::timeout(patience, &mut connection).await;
+            let ended = match first {
+                Ok(ended) => ended,
+                Err(_) if spoken.load(Ordering::Relaxed) => connection.await,
+                Err(_) => Ok(()),
+            };
+            if let Err(broken) = ended {
                 tracing::debug!(%broken, "a connection broke");
             }
             drop(permit);
