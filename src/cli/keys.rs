@@ -53,6 +53,7 @@ pub struct RotateArgs {
 #[derive(Args)]
 pub struct RevokeArgs {
     /// The key
+    #[arg(allow_hyphen_values = true)]
     kid: String,
     /// Say that you mean it: every token of this key is refused from now on
     #[arg(long, required = true)]
@@ -86,7 +87,7 @@ pub struct ImportArgs {
 #[derive(Args)]
 pub struct ExportArgs {
     /// The key whose public half is printed
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     public: String,
     /// How it is written
     #[arg(long, default_value = "pem")]
