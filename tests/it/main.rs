@@ -4,14 +4,19 @@
 
 mod app;
 mod bodies;
+mod cli;
 mod contract;
+mod crash;
 mod forge;
 mod fuzz;
 mod honest;
 mod keys;
 mod login;
+mod nginx;
+mod process;
 mod refresh;
 mod schema;
+mod serve;
 mod sessions;
 mod store_contract;
 mod vectors;
