@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod app;
+mod architecture;
 mod bodies;
 mod cli;
 mod contract;
 mod crash;
+mod docs;
 mod forge;
 mod fuzz;
 mod honest;
