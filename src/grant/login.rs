@@ -47,6 +47,8 @@ impl Grants {
         let client = self.client(request.client.as_deref()).await?;
         let audience = client::audience_for(&client, request.audience.as_deref(), self.own_audience())
             .map_err(|client::NotAllowed| Refused::AudienceNotAllowed)?;
+        // Nobody can be answered without a signing key; no session may begin that nobody hears of.
+        self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
         let source = self.pace_source(origin).await?;
 
         let account = account_subject(self, &request.identifier);
