@@ -34,6 +34,9 @@ impl Dice {
 }
 
 /// How a browser refreshes when it wakes up. However it goes, all of its requests arrive within the grace.
+///
+/// That is what the design asks of an honest client. Beyond it lies one case that the table takes for theft: of two
+/// answers the one from before a rotation arrives last, stays in the jar, and is presented after the grace.
 struct Burst {
     requests: u64,
     /// Milliseconds in which they are sent.
@@ -106,7 +109,7 @@ async fn log_in(it: &TestApp, origin: &Origin) -> Issued {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_order_of_tabs_retries_and_lost_answers_ends_an_honest_session() {
+async fn proof_no_order_of_tabs_retries_and_lost_answers_ends_an_honest_session() {
     let clients = if proofs() { 20_000 } else { 2_000 };
     let dir = Arc::new(quick_dir());
     let config = settings(&dir);

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::{Request, header};
 use keyward::clock::Timestamp;
 use keyward::signing::{Mode, Reach, Rotated};
-use keyward::store::{KeyState, SigningKeys as _};
+use keyward::store::{KeyState, Sessions as _, SigningKeys as _};
 use keyward_verifier::{KeySet, Reason, Refusal, Verifier};
 use serde_json::json;
 
@@ -185,7 +185,7 @@ async fn an_operator_cannot_rotate_before_the_staged_key_was_published_for_its_l
 #[tokio::test]
 async fn a_replica_that_lost_its_lease_neither_signs_nor_publishes_nor_calls_itself_ready() {
     let it = TestApp::start().await;
-    it.add_user("alice").await;
+    let alice = it.add_user("alice").await;
     let tokens = it.login("alice").await;
     it.clock.advance(HOUR - Duration::from_millis(1));
     it.get("/readyz", None).await.expect(200);
@@ -198,6 +198,8 @@ async fn a_replica_that_lost_its_lease_neither_signs_nor_publishes_nor_calls_its
     it.get("/v1/me", Some(&tokens.access)).await.expect(503);
     let login = json!({ "identifier": "alice", "password": PASSWORD });
     assert_eq!(it.post("/v1/login", &login).await.expect(503).problem(), "unavailable");
+    let sessions = it.app.grants.store.sessions_of(alice.id, it.clock.now(), 10).await.unwrap();
+    assert_eq!(sessions.len(), 1, "no session begins that nobody hears of");
     it.get("/livez", None).await.expect(200);
 
     it.tick().await;

@@ -13,6 +13,7 @@ mod forge;
 mod fuzz;
 mod honest;
 mod keys;
+mod leaks;
 mod login;
 mod nginx;
 mod process;
