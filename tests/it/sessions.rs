@@ -218,3 +218,39 @@ async fn a_running_service_follows_what_another_process_does_to_its_store() {
     stop.send(true).unwrap();
     jobs.await.unwrap();
 }
+
+#[tokio::test]
+async fn what_happened_is_counted_by_outcome_and_names_nobody() {
+    let it = TestApp::start().await;
+    let alice = it.add_user("alice").await;
+    let first = it.login("alice").await;
+    it.post("/v1/login", &json!({ "identifier": "alice", "password": "wrong horse battery" }))
+        .await
+        .expect(401);
+    it.wind(Duration::from_secs(60)).await;
+    let second = Tokens::of(&it.refresh(&first.refresh).await.expect(200));
+    it.wind(Duration::from_secs(60)).await;
+    it.refresh(&second.refresh).await.expect(200);
+    it.refresh(&first.refresh).await.expect(401);
+    it.get("/v1/me", Some(&second.access)).await.expect(401);
+    it.get("/v1/me", Some("not.a.token")).await.expect(401);
+    it.get(&format!("/v1/nowhere/{}", second.session), None).await.expect(404);
+
+    let metrics = it.metrics().await;
+    for line in [
+        "keyward_logins_total{outcome=\"ok\"} 1",
+        "keyward_logins_total{outcome=\"invalid_credentials\"} 1",
+        "keyward_refreshes_total{outcome=\"ok\"} 2",
+        "keyward_refreshes_total{outcome=\"token_reused\"} 1",
+        "keyward_http_answers_total{method=\"GET\",path=\"/v1/me\",status=\"401\"} 2",
+        "keyward_http_answers_total{method=\"GET\",path=\"unmatched\",status=\"404\"} 1",
+        "keyward_ring_generation 1",
+        "keyward_store_steps_total{step=\"advance\"} 3",
+    ] {
+        assert!(metrics.lines().any(|metric| metric == line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("keyward_refused_tokens_total{outcome="));
+    for name in ["alice", &alice.id.to_string(), &first.session.to_string()] {
+        assert!(!metrics.contains(name), "{name}");
+    }
+}
