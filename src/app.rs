@@ -20,7 +20,7 @@ use crate::secrets::{self, LiveRefreshKeys, MasterKeySource, SecretsError};
 use crate::session::Labels;
 use crate::signing::{self, Bits, Job, KeyRing, Keysmith, Maker, Published};
 use crate::store::sql::{self, SqlStore};
-use crate::store::{Client, Clients as _, Limits as _, Sessions as _, StoreError};
+use crate::store::{Client, Clients as _, Limits as _, Sessions as _, SigningKeys as _, StoreError};
 
 /// Why Keyward could not be put together; each is a sentence for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,8 @@ impl Deployment {
     }
 
     async fn ensure_first_client(&self) -> Result<(), OpenError> {
-        if !self.store.clients().await?.is_empty() {
+        // Once there are keys, a deployment without clients is what its operator wants.
+        if !self.store.clients().await?.is_empty() || self.store.ring_generation().await? > 0 {
             return Ok(());
         }
         let now = self.clock.now();

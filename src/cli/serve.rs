@@ -103,7 +103,9 @@ pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
         if let Some(file) = &app.config.ready_file {
             write_ready(file, &ready)?;
         }
-        announce(&app.config, &ready, out)?;
+        if let Err(cause) = announce(&app.config, &ready, out) {
+            tracing::warn!(%cause, "nobody reads standard output; running all the same");
+        }
         tracing::info!(ms = watch.elapsed().as_millis(), "ready");
         let name = tokio::select! {
             _ = term.recv() => "SIGTERM",
