@@ -341,6 +341,11 @@ fn clients_are_added_changed_and_deleted_and_a_running_server_follows_within_a_s
     within_a_second("a deleted client", || server.post("/v1/refresh", &refresh).status != 200);
     within_a_second("a deleted client at login", || login("app", None).status == 400);
     server.get("/v1/me", Some(&tokens.access)).expect(401);
+
+    place.run(&["client", "delete", "web"]).ok();
+    drop(server);
+    assert_eq!(place.serve().login_with("alice", PASSWORD).expect(400).problem(), "unknown-client");
+    assert_eq!(place.json(&["client", "list", "--json"]), json!([]), "what was deleted came back");
 }
 
 #[test]

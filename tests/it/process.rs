@@ -143,7 +143,18 @@ impl Place {
 
     /// As [`Place::serve_with`], or how it ended before it answered.
     pub fn try_serve(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Server, Done> {
-        let err = (0..).map(|n| self.path(&format!("serve-{n}.err"))).find(|path| !path.exists()).unwrap();
+        let name =
+            (0..).map(|n| format!("serve-{n}")).find(|name| !self.path(&format!("{name}.err")).exists());
+        self.start(&name.unwrap(), args, env)
+    }
+
+    /// The server, once it answers, with its files under a name, so that several can start at once.
+    pub fn serve_as(&self, name: &str) -> Server {
+        self.start(name, &[], &[]).unwrap_or_else(|done| panic!("the server did not start: {done:?}"))
+    }
+
+    fn start(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Server, Done> {
+        let err = self.path(&format!("{name}.err"));
         let (ready, out) = (err.with_extension("ready"), err.with_extension("out"));
         let mut command = self.command(&["serve", "--ready-file"]);
         command.arg(&ready).args(args).envs(env.iter().copied()).stdin(Stdio::null());

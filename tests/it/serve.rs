@@ -486,6 +486,60 @@ fn it_answers_on_ipv6_and_on_every_address_it_was_given() {
 }
 
 #[test]
+fn first_starts_at_the_same_moment_agree_on_every_key() {
+    let place = Place::new();
+    let servers: Vec<Server> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..3)
+            .map(|number| {
+                let place = &place;
+                let log = format!("{number}");
+                scope.spawn(move || place.serve_as(&log))
+            })
+            .collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    place.add_user("alice");
+    let tokens = servers[0].login("alice");
+    for server in &servers {
+        assert_eq!(server.kids(), servers[0].kids());
+        server.get("/v1/me", Some(&tokens.access)).expect(200);
+        server.refresh(&tokens.refresh).expect(200);
+    }
+}
+
+#[test]
+fn an_account_may_be_added_before_the_first_start() {
+    let place = Place::new();
+    place.add_user("alice");
+    assert_eq!(place.json(&["keys", "list", "--json"]), json!([]));
+    place.run(&["keys", "rotate"]).refused(1, &[]);
+    place.serve().login("alice");
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_runs_on() {
+    let place = Place::prepared();
+    let mut child = place
+        .command(&["serve", "--ready-file", "ready"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(fs::File::create(place.path("log")).unwrap())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let log = || fs::read_to_string(place.path("log")).unwrap();
+    let ready = until(PATIENCE, || log().contains(" ready ms=").then_some(()));
+    let address = fs::read(place.path("ready")).ok().map(|text| {
+        let ready: Value = serde_json::from_slice(&text).unwrap();
+        ready["public"][0].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+    });
+    let answered = address.map(|address| ask(address, "GET", "/readyz", &[], ""));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready.is_some(), "{}", log());
+    answered.unwrap().unwrap().expect(200);
+}
+
+#[test]
 fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
     let place = Place::prepared().set("KEYWARD_HTTP__MAX_CONNECTIONS", "4");
     let server = place.serve();
