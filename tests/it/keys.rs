@@ -211,6 +211,42 @@ async fn a_replica_that_lost_its_lease_neither_signs_nor_publishes_nor_calls_its
 }
 
 #[tokio::test]
+async fn without_its_database_a_replica_still_publishes_its_keys_and_fails_the_rest_in_one_way() {
+    let it = TestApp::start().await;
+    it.add_user("alice").await;
+    let tokens = it.login("alice").await;
+    let published = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", JWKS];
+    let before = it.app.grants.store.calls();
+    for path in published {
+        it.get(path, None).await.expect(200);
+    }
+    assert_eq!(it.app.grants.store.calls(), before, "no database on the way");
+
+    it.app.grants.store.close().await;
+    for path in published {
+        it.get(path, None).await.expect(200);
+    }
+    let login = json!({ "identifier": "alice", "password": PASSWORD });
+    let answers = [
+        it.refresh(&tokens.refresh).await,
+        it.post("/v1/login", &login).await,
+        it.get("/v1/me", Some(&tokens.access)).await,
+        it.post("/v1/logout", &json!({ "refresh_token": tokens.refresh })).await,
+        it.get("/readyz", None).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.clone().expect(503).problem(), "unavailable");
+        let body = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(
+            !body.contains("database") && !body.contains("pool"),
+            "the cause is in the log alone: {body}"
+        );
+    }
+    it.get("/livez", None).await.expect(200);
+    assert!(it.app.signing.tick().await.is_err());
+}
+
+#[tokio::test]
 async fn a_revoked_key_is_refused_by_every_replica_that_follows_and_never_comes_back() {
     let it = TestApp::start().await;
     let other = it.replica(2).await;

@@ -78,6 +78,48 @@ async fn sixty_four_presenters_of_one_token_at_two_replicas_get_the_same_bytes()
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presenters_who_meet_a_rotation_of_keys_all_get_the_same_refresh_token() {
+    let it = Arc::new(TestApp::start().await);
+    it.add_user("alice").await;
+    let first = it.login("alice").await;
+    it.wind(MINUTE).await;
+    let mut presenters = JoinSet::new();
+    for number in 0..64 {
+        let (it, token) = (it.clone(), first.refresh.clone());
+        presenters.spawn(async move {
+            if number % 16 == 8 {
+                it.keysmith().rotate(Mode::Force).await.unwrap();
+                it.wind(Duration::ZERO).await;
+            }
+            let tokens = Tokens::of(&it.refresh(&token).await.expect(200));
+            it.get("/v1/me", Some(&tokens.access)).await.expect(200);
+            (tokens.refresh.clone(), tokens.claims().to_string())
+        });
+    }
+    let given: BTreeSet<_> = presenters.join_all().await.into_iter().collect();
+    assert_eq!(given.len(), 1, "{given:?}");
+    assert_eq!(it.stored(first.session).await.counter, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_with_a_spent_token_ends_the_session_once() {
+    let it = Arc::new(TestApp::start().await);
+    let other = Arc::new(it.replica(2).await);
+    it.add_user("alice").await;
+    let (third, _) = it.third("alice").await;
+    other.wind(Duration::ZERO).await;
+    let spent = it.token_at(third.session, 1).await;
+    let mut crowd = JoinSet::new();
+    for number in 0..32 {
+        let replica = if number % 2 == 0 { it.clone() } else { other.clone() };
+        let token = spent.clone();
+        crowd.spawn(async move { replica.refresh(&token).await.expect(401).problem() });
+    }
+    assert!(crowd.join_all().await.iter().all(|problem| problem == "refresh-token-reused"));
+    assert_eq!(it.audited(Kind::RefreshReused).await, 1);
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Expected {
     Same,
