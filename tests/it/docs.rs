@@ -52,6 +52,12 @@ fn every_command_that_a_document_names_parses() {
             assert_eq!(parse(&command), Ok(()), "{}", document.name());
         }
     }
+    for path in ["src/http/page.html", "Dockerfile", "compose.yaml"] {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let found = commands(&format!("```\n{}\n```", text.replace('<', "\n").replace('>', " ")));
+        assert!(!found.is_empty(), "{path}");
+        assert!(found.iter().all(|command| parse(command).is_ok()), "{path}: {found:?}");
+    }
     assert!(checked > 40, "only {checked} commands were found");
     let planted =
         "Run `keyward keys turn`.\n```sh\nprintf x | target/release/keyward user add --pass-word\n```\n";
@@ -181,8 +187,7 @@ fn paths(text: &str) -> Vec<String> {
     // `./scripts/test --fast` names a script as well.
     let first = |span: &'_ str| span.split_whitespace().next().unwrap_or_default().to_owned();
     let firsts: Vec<String> = spans(text).into_iter().map(first).collect();
-    let mut found: Vec<String> =
-        firsts.iter().map(String::as_str).filter(|s| named(&s)).map(str::to_owned).collect();
+    let mut found: Vec<String> = firsts.iter().map(String::as_str).filter(named).map(str::to_owned).collect();
     let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
     found.extend(links.filter(|link| !link.contains("://") && !link.is_empty()).map(str::to_owned));
     found
@@ -197,7 +202,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
     for span in spans(text).into_iter().chain(blocks(text)) {
         let line: Vec<String> = words(span);
         for at in 1..line.len() {
-            let program = line[at - 1] == "keyward" && at > 1 || line[at - 1].ends_with("/keyward");
+            let program = line[at - 1] == "keyward" || line[at - 1].ends_with("/keyward");
             let verb = line[at] != "keyward" && line[at].bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             if program && verb {
                 let end = |word: &String| ["|", ">", "&&", ";", "#", "\\", "||"].contains(&word.as_str());
