@@ -168,7 +168,8 @@ fn a_second_start_keeps_keys_sessions_and_tokens() {
     let first = place.serve();
     let (tokens, kids) = (first.login("alice"), first.kids());
     let master = fs::read(place.path("keys/master.key")).unwrap();
-    first.term().ok();
+    first.signal(Signal::INT);
+    first.wait().ok();
     let second = place.serve();
     assert_eq!(second.kids(), kids);
     assert_eq!(fs::read(place.path("keys/master.key")).unwrap(), master);
@@ -332,6 +333,9 @@ fn slow_headers_and_slow_bodies_are_cut_off_in_time() {
     closes("a connection without a word", b"");
     closes("an idle connection", b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n");
     closes("half of the HTTP/2 preface", b"PRI * HTTP/2");
+    closes("the whole preface and no more", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    closes("a body nobody reads", b"GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n");
+    closes("a refused body", b"POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n");
     let typed = "POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
     for (what, rest) in [
         ("half a body", "content-length: 100\r\n\r\n{\"identifier\""),
