@@ -197,10 +197,11 @@ fn paths(text: &str) -> Vec<String> {
 fn commands(text: &str) -> Vec<Vec<String>> {
     let words =
         |line: &str| line.split_whitespace().map(|word| word.trim_matches(['\'', '"']).to_owned()).collect();
-    let mut found: Vec<Vec<String>> =
-        spans(text).into_iter().filter(|span| span.starts_with("keyward ")).map(words).collect();
-    for span in spans(text).into_iter().chain(blocks(text)) {
-        let line: Vec<String> = words(span);
+    let (whole, others): (Vec<_>, Vec<_>) =
+        spans(text).into_iter().partition(|span| span.starts_with("keyward "));
+    let mut found: Vec<Vec<String>> = whole.into_iter().map(words).collect();
+    for line in others.into_iter().chain(blocks(text)) {
+        let line: Vec<String> = words(line);
         for at in 1..line.len() {
             let program = line[at - 1] == "keyward" || line[at - 1].ends_with("/keyward");
             let verb = line[at] != "keyward" && line[at].bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
