@@ -211,7 +211,7 @@ impl App {
     pub async fn ready(&self) -> Result<(), &'static str> {
         let grants = &self.grants;
         grants.ring.signing().map_err(|_| "the signing keys are not confirmed with the store")?;
-        match tokio::time::timeout(Duration::from_secs(2), grants.clients_alive()).await {
+        match tokio::time::timeout(Duration::from_secs(2), grants.store_answers()).await {
             Ok(Ok(())) => Ok(()),
             _ => Err("the store does not answer"),
         }
@@ -235,14 +235,23 @@ impl App {
         let now = grants.clock.now();
         let forget = config.limits.account.forget.max(config.limits.source.forget);
         let outcome = async {
-            grants.store.sweep_sessions(now.minus(config.session.keep_ended), 1_000).await?;
+            for _ in 0..50 {
+                if grants.store.sweep_sessions(now.minus(config.session.keep_ended), 1_000).await? < 1_000 {
+                    break;
+                }
+            }
             // As fast as strangers can add subjects, in steps that keep nobody waiting.
             for _ in 0..50 {
                 if grants.store.sweep_limits(now.minus(forget), 5_000).await? < 5_000 {
                     break;
                 }
             }
-            grants.store.sweep_audit(now.minus(config.audit.keep), 1_000).await
+            for _ in 0..50 {
+                if grants.store.sweep_audit(now.minus(config.audit.keep), 1_000).await? < 1_000 {
+                    break;
+                }
+            }
+            Ok::<(), StoreError>(())
         };
         if let Err(cause) = outcome.await {
             tracing::warn!(%cause, "old records could not be swept; tried again in a minute");
@@ -269,7 +278,7 @@ impl App {
 }
 
 impl Grants {
-    async fn clients_alive(&self) -> Result<(), StoreError> {
+    async fn store_answers(&self) -> Result<(), StoreError> {
         self.store.session(Uuid::nil()).await.map(|_| ())
     }
 }

@@ -94,6 +94,9 @@ pub enum Failed {
     /// The deployment cannot be opened. Exit code 1.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Reading or writing failed. Exit code 1.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// Not done, for the reason in the sentence. Exit code 1.
     #[error("{0}")]
     Refused(String),
@@ -106,7 +109,7 @@ impl Failed {
     fn code(&self) -> u8 {
         match self {
             Failed::Config(_) => 2,
-            Failed::Open(_) | Failed::Refused(_) => 1,
+            Failed::Open(_) | Failed::Io(_) | Failed::Refused(_) => 1,
             Failed::NotYet(_) => 3,
         }
     }
@@ -121,7 +124,6 @@ macro_rules! refused_from {
 }
 refused_from!(
     StoreError,
-    std::io::Error,
     crate::random::NoRandomness,
     crate::secrets::SecretsError,
     crate::signing::SigningError,
@@ -140,7 +142,7 @@ pub fn run() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let done = match dispatch(cli, &mut out) {
         // A closed pipe (`keyward user list | head`) is not a failure.
-        Err(Failed::Refused(sentence)) if sentence.contains("Broken pipe") => Ok(0),
+        Err(Failed::Io(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
         done => done,
     };
     let _ = out.flush();
@@ -159,7 +161,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<u8, Failed> {
     match cli.command {
         Command::Serve(args) => {
             args.flags(&mut overrides);
-            serve::serve(Config::from_process(overrides)?, out).map(|()| 0)
+            serve::serve(Config::from_process(overrides)?, &place, out).map(|()| 0)
         }
         Command::Config(ConfigCommand::Check) => Ok(config::check(&Config::from_process(overrides), out)?),
         Command::Config(ConfigCommand::Show(args)) => {
@@ -214,10 +216,11 @@ enum Missing {
 
 /// Opens the deployment and runs a command on it.
 fn on_store(
-    overrides: Overrides,
+    mut overrides: Overrides,
     missing: Missing,
     command: impl AsyncFnOnce(&Deployment) -> Result<(), Failed>,
 ) -> Result<u8, Failed> {
+    overrides.listens_nowhere = true;
     let config = Config::from_process(overrides)?;
     let database = app::database(&config);
     if missing == Missing::Refused && !database.exists() {
@@ -264,9 +267,25 @@ async fn note(
     Ok(deployment.store.record(&event).await?)
 }
 
-/// A secret from standard input (`from_stdin`) or asked for without echo, twice.
-fn read_secret(what: &str, from_stdin: bool) -> Result<Zeroizing<String>, Failed> {
-    if from_stdin {
+/// How a secret is come by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// Standard input, to its end.
+    Stdin,
+    /// The terminal, without echo, twice: a slip would lock somebody out.
+    Twice,
+    /// The terminal, without echo: a slip shows at once.
+    Once,
+}
+
+impl Ask {
+    fn twice_unless(stdin: bool) -> Ask {
+        if stdin { Ask::Stdin } else { Ask::Twice }
+    }
+}
+
+fn read_secret(what: &str, ask: Ask) -> Result<Zeroizing<String>, Failed> {
+    if ask == Ask::Stdin {
         let mut text = Zeroizing::new(String::new());
         std::io::stdin().lock().take(8 * 1024).read_to_string(&mut text)?;
         let end = text.trim_end_matches(['\r', '\n']).len();
@@ -278,9 +297,12 @@ fn read_secret(what: &str, from_stdin: bool) -> Result<Zeroizing<String>, Failed
             "there is no terminal to ask for the {what}: pipe it in with --{what}-stdin"
         )));
     }
-    let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new);
-    let first = ask(format!("New {what}: "))?;
-    if *first != *ask(format!("The same {what} again: "))? {
+    let prompt = |text: String| rpassword::prompt_password(text).map(Zeroizing::new);
+    if ask == Ask::Once {
+        return Ok(prompt(format!("The {what}: "))?);
+    }
+    let first = prompt(format!("New {what}: "))?;
+    if *first != *prompt(format!("The same {what} again: "))? {
         return Err(Failed::Refused(format!("the two {what}s differ; nothing was changed")));
     }
     Ok(first)

@@ -43,6 +43,8 @@ pub struct Config {
     /// Whether `listen` was set, so that an address that cannot be had is an error.
     pub listen_explicit: bool,
     pub admin_listen: Vec<SocketAddr>,
+    /// As `listen_explicit`.
+    pub admin_listen_explicit: bool,
     pub ready_file: Option<PathBuf>,
     pub http: Http,
     pub log: Log,
@@ -67,6 +69,8 @@ pub struct Overrides {
     pub file: Option<PathBuf>,
     /// In the order given. Lists take commas, and a repeated flag adds to its list.
     pub flags: Vec<Flag>,
+    /// The command opens no listener, so that the rules on listeners are not for it.
+    pub listens_nowhere: bool,
 }
 
 impl Overrides {

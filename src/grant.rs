@@ -14,6 +14,7 @@ use crate::audit::{self, Kind};
 use crate::client::{self, Directory};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::limit::{self, Subject};
 use crate::password::{Hasher, PasswordRefused, Policy};
 use crate::random::{NoRandomness, Random};
 use crate::secrets::{LiveRefreshKeys, SecretsError};
@@ -178,7 +179,22 @@ impl Grants {
         let source = self.labels.network(origin.address);
         let mut event = audit::event(&self.random, self.clock.now(), kind, whom, &source)?;
         event.detail = detail.into();
-        Ok(self.store.record(&event).await?)
+        // What it tells of is durable already and stays so; the answer must say that.
+        if let Err(cause) = self.store.record(&event).await {
+            tracing::error!(%cause, kind = kind.name(), "an event was not recorded in the audit trail");
+        }
+        Ok(())
+    }
+
+    /// Takes back what an allowed attempt counted if no password was judged after it: the caller learnt nothing.
+    async fn take_back_unjudged(&self, refused: &Refused, subject: &Subject) {
+        let judged = matches!(
+            refused,
+            Refused::InvalidCredentials | Refused::WrongPassword | Refused::TooManyAttempts { .. }
+        );
+        if !judged && let Err(cause) = limit::forgive(&self.store, subject).await {
+            tracing::warn!(%cause, "an attempt that was not judged stays counted as a failure");
+        }
     }
 
     /// The answer for a live session at its counter: the same bytes for the same session state, request and key.
@@ -253,11 +269,14 @@ impl Grants {
         asked.map_or_else(|| granted.clone(), |asked| granted.intersection(asked))
     }
 
-    /// Seconds; no client gets more than `access.max_lifetime`.
+    /// Seconds; no client gets more than `access.max_lifetime`, nor a token that expires within the grace.
     fn lifetime(&self, clients: Option<u32>) -> u32 {
         let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let access = &self.config.access;
-        clients.unwrap_or(seconds(access.lifetime)).min(seconds(access.max_lifetime)).max(1)
+        clients
+            .unwrap_or(seconds(access.lifetime))
+            .min(seconds(access.max_lifetime))
+            .max(seconds(self.config.refresh.grace) + 1)
     }
 }
 

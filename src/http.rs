@@ -60,12 +60,12 @@ pub fn admin_routes() -> Vec<Route> {
 
 /// The service behind the public listeners.
 pub fn public(app: &Arc<App>) -> Router {
-    layers::wrap(assemble(routes()), app).with_state(app.clone())
+    layers::wrap(assemble(routes()), app, Some(layers::cors(app))).with_state(app.clone())
 }
 
 /// The service behind the admin listeners.
 pub fn admin(app: &Arc<App>) -> Router {
-    layers::wrap(assemble(admin_routes()), app).with_state(app.clone())
+    layers::wrap(assemble(admin_routes()), app, None).with_state(app.clone())
 }
 
 fn assemble(routes: Vec<Route>) -> Router<Arc<App>> {

@@ -41,13 +41,13 @@ pub enum SecretsError {
     },
     /// The master key is another one.
     #[error(
-        "the database {database} is sealed under another master key than {master_key} holds: use the key file that belongs to this database"
+        "the database {database} is sealed under another master key than {master_key} holds: use the one that belongs to this database"
     )]
     MasterKeyWrong {
         /// Where the database is.
         database: String,
         /// Which key was tried.
-        master_key: PathBuf,
+        master_key: String,
     },
     /// A sealed value does not open.
     #[error("a sealed {what} does not open: {cause}")]
@@ -109,7 +109,10 @@ pub async fn open_keyring(
             to_wrapped(key)?.unwrap(&master, NAMESPACE).map_err(|cause| match cause {
                 OpenError::KeyUnavailable | OpenError::Authentication => SecretsError::MasterKeyWrong {
                     database: source.data_dir.display().to_string(),
-                    master_key: source.file.to_owned(),
+                    master_key: match source.inline {
+                        Some(_) => "the setting `master_key`".into(),
+                        None => source.file.display().to_string(),
+                    },
                 },
                 cause => SecretsError::Open { what: "data key", cause },
             })

@@ -564,7 +564,7 @@ pub struct AuditEvent {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// Stable name, e.g. `login_failed`, `refresh_reused`.
+    /// Stable name, e.g. `login_succeeded`, `refresh_reused`.
     pub kind: String,
     /// Whose account, if one is known.
     pub account: Option<Uuid>,

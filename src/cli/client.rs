@@ -119,12 +119,16 @@ fn build(args: &ClientArgs, on: &Deployment, id: uuid::Uuid) -> Result<Client, F
 }
 
 fn lifetime(text: &str, on: &Deployment) -> Result<u32, Failed> {
-    let most = on.config.access.max_lifetime;
-    let allowed = |given: &Duration| (Duration::from_secs(1)..=most).contains(given);
+    let most = on.config.access.max_lifetime.min(on.config.session.idle);
+    // A retry within the grace must not get a token that has expired meanwhile.
+    let grace = on.config.refresh.grace;
+    let allowed = |given: &Duration| *given > grace && *given <= most;
     let given = config::duration(text).filter(allowed);
     given.and_then(|given| u32::try_from(given.as_secs()).ok()).ok_or_else(|| {
-        let most = most.as_secs();
-        Failed::Refused(format!("`{text}` is not a lifetime from 1s to access.max_lifetime ({most}s)"))
+        let (grace, most) = (config::show_duration(grace), config::show_duration(most));
+        Failed::Refused(format!(
+            "`{text}` is not a lifetime of more than refresh.grace ({grace}) and at most access.max_lifetime and session.idle ({most})"
+        ))
     })
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::table::{or_dash, print};
-use super::{Failed, note, read_secret};
+use super::{Ask, Failed, note, read_secret};
 use crate::app::{Deployment, maker, signing_policy};
 use crate::audit::Kind;
 use crate::clock::Timestamp;
@@ -207,7 +207,7 @@ async fn rotate(
     };
     match rotated {
         Rotated::NotBefore(at) => Err(Failed::NotYet(format!(
-            "not before {}: verifiers may not know the staged key yet; wait with --wait, or overrule with --force",
+            "not before {}: verifiers may not know the staged key yet; wait with --wait, do not wait for the clock with --now, or for nobody with --force",
             at.rfc3339()
         ))),
         Rotated::Done { active, retiring, staged, may_refuse_for } => {
@@ -264,7 +264,8 @@ async fn import(
     let unreadable = |cause| Failed::Refused(format!("cannot read {}: {cause}", args.pem.display()));
     let text = zeroize::Zeroizing::new(std::fs::read_to_string(&args.pem).map_err(unreadable)?);
     let passphrase = match args.passphrase || args.passphrase_stdin {
-        true => Some(read_secret("passphrase", args.passphrase_stdin)?),
+        true if args.passphrase_stdin => Some(read_secret("passphrase", Ask::Stdin)?),
+        true => Some(read_secret("passphrase", Ask::Once)?),
         false => None,
     };
     let until = args.until.as_deref().map(Timestamp::parse_rfc3339).transpose().map_err(Failed::Refused)?;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::Failed;
+use super::{Failed, Place};
 use crate::app::{App, Deployment, database};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{Config, Log, LogFormat, Overrides};
@@ -70,13 +70,17 @@ struct Ready {
 ///
 /// # Errors
 /// [`Failed`], with a sentence.
-pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
+pub fn serve(config: Config, place: &Place, out: &mut dyn Write) -> Result<(), Failed> {
     let watch = Stopwatch::start();
     arm_failpoints()?;
     log_to_stderr(&config.log.level, &config.log)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        if let Some(file) = &config.ready_file {
+            // A file that a killed predecessor left would tell of ports that are gone.
+            remove_stale(file)?;
+        }
         let public = bind(&config.listen, config.listen_explicit, "--listen").await?;
-        let admin = bind(&config.admin_listen, true, "--admin-listen").await?;
+        let admin = bind(&config.admin_listen, config.admin_listen_explicit, "--admin-listen").await?;
         let ready = Ready {
             public: addresses(&public)?,
             admin: addresses(&admin)?,
@@ -103,7 +107,7 @@ pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
         if let Some(file) = &app.config.ready_file {
             write_ready(file, &ready)?;
         }
-        if let Err(cause) = announce(&app.config, &ready, out) {
+        if let Err(cause) = announce(&app.config, &ready, place, out) {
             tracing::warn!(%cause, "nobody reads standard output; running all the same");
         }
         tracing::info!(ms = watch.elapsed().as_millis(), "ready");
@@ -111,10 +115,17 @@ pub fn serve(config: Config, out: &mut dyn Write) -> Result<(), Failed> {
             _ = term.recv() => "SIGTERM",
             _ = int.recv() => "SIGINT",
         };
-        tracing::info!("{name}: no new connections; finishing what runs");
+        tracing::info!("{name}: no new connections; finishing what runs (a second signal ends it at once)");
         let _ = stop.send(true);
-        for task in [running, admin_running, jobs] {
-            let _ = task.await;
+        let finished = async {
+            for task in [running, admin_running, jobs] {
+                let _ = task.await;
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            _ = term.recv() => {}
+            _ = int.recv() => {}
         }
         if let Some(file) = &app.config.ready_file {
             let _ = std::fs::remove_file(file);
@@ -130,7 +141,9 @@ async fn bind(wanted: &[SocketAddr], explicit: bool, flag: &str) -> Result<Vec<T
         match TcpListener::bind(address).await {
             Ok(listener) => bound.push(listener),
             // A machine without IPv6 still serves the default IPv4 address.
-            Err(cause) if !explicit && address.is_ipv6() && !bound.is_empty() && !in_use(&cause) => {}
+            Err(cause) if !explicit && address.is_ipv6() && !bound.is_empty() && !in_use(&cause) => {
+                tracing::info!(%cause, "no IPv6 here: not listening on {address}");
+            }
             Err(cause) if in_use(&cause) => {
                 return Err(Failed::Refused(format!(
                     "{address} is in use: stop the program that listens there, or choose another with {flag}"
@@ -150,6 +163,15 @@ fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<String>> {
     listeners.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?))).collect()
 }
 
+fn remove_stale(file: &Path) -> Result<(), Failed> {
+    match std::fs::remove_file(file) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(Failed::Refused(format!("cannot remove the old ready file {}: {cause}", file.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whole or not at all, so that whoever waits for the file never reads half of it.
 fn write_ready(file: &Path, ready: &Ready) -> Result<(), Failed> {
     let draft = file.with_extension("draft");
@@ -158,13 +180,15 @@ fn write_ready(file: &Path, ready: &Ready) -> Result<(), Failed> {
         .map_err(|cause| Failed::Refused(format!("cannot write the ready file {}: {cause}", file.display())))
 }
 
-fn announce(config: &Config, ready: &Ready, out: &mut dyn Write) -> Result<(), Failed> {
+fn announce(config: &Config, ready: &Ready, place: &Place, out: &mut dyn Write) -> Result<(), Failed> {
     let first = ready.public.first().map_or("", String::as_str);
-    let place = place_flags(config);
+    let place = place_flags(place);
     writeln!(out, "Keyward is running; plain HTTP, so TLS must end in front of it beyond this machine.")?;
     writeln!(out, "  issuer    {}", ready.issuer)?;
     writeln!(out, "  public    {}", ready.public.join("  "))?;
-    writeln!(out, "  admin     {}  (metrics; keep it private)", ready.admin.join("  "))?;
+    if !ready.admin.is_empty() {
+        writeln!(out, "  admin     {}  (metrics; keep it private)", ready.admin.join("  "))?;
+    }
     writeln!(out, "  database  {}", database(config).display())?;
     writeln!(
         out,
@@ -182,12 +206,25 @@ fn announce(config: &Config, ready: &Ready, out: &mut dyn Write) -> Result<(), F
     Ok(())
 }
 
-/// The flags that the next commands need to find this deployment.
-fn place_flags(config: &Config) -> String {
-    let of = |flag: &str, dir: &Path, default: &str| {
-        if dir == Path::new(default) { String::new() } else { format!(" {flag} {}", dir.display()) }
-    };
-    of("--data-dir", &config.data_dir, "data") + &of("--keys-dir", &config.keys_dir, "keys")
+/// The flags that say where this deployment is, for the next commands, as a shell takes them.
+fn place_flags(place: &Place) -> String {
+    let config = place.config.as_ref().map(|file| file.to_string_lossy().into_owned());
+    let flags = [
+        ("--config", config.as_deref()),
+        ("--data-dir", place.data_dir.as_deref()),
+        ("--keys-dir", place.keys_dir.as_deref()),
+    ];
+    let given = flags.into_iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted(value?))));
+    given.collect()
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:=@,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Arms a failpoint from the environment; a release build has none.

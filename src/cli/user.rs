@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::table::{or_dash, print};
-use super::{Failed, find_account, note, read_secret};
+use super::{Ask, Failed, find_account, note, read_secret};
 use crate::account;
 use crate::app::{Deployment, hash_settings};
 use crate::audit::Kind;
@@ -58,8 +58,11 @@ pub enum UserCommand {
         /// Name, e-mail address or id
         who: String,
         /// A role; may be given several times
-        #[arg(long = "role", value_name = "ROLE")]
+        #[arg(long = "role", value_name = "ROLE", required_unless_present = "none")]
         roles: Vec<String>,
+        /// No role at all
+        #[arg(long, conflicts_with = "roles")]
+        none: bool,
     },
     /// Delete an account with its sessions, for good
     Delete {
@@ -133,7 +136,7 @@ pub async fn run(command: &UserCommand, on: &Deployment, out: &mut dyn Write) ->
         UserCommand::Disable { who } => enable(who, false, on, out).await,
         UserCommand::Enable { who } => enable(who, true, on, out).await,
         UserCommand::Passwd { who, password_stdin } => passwd(who, *password_stdin, on, out).await,
-        UserCommand::Roles { who, roles } => {
+        UserCommand::Roles { who, roles, .. } => {
             check_roles(roles)?;
             let account = find_account(on, who).await?;
             on.store.set_roles(account.id, roles, on.clock.now()).await?;
@@ -163,7 +166,7 @@ async fn add(args: &AddArgs, on: &Deployment, out: &mut dyn Write) -> Result<(),
     } else if args.hash_stdin {
         Some(read_imported(on).await?)
     } else {
-        let text = read_secret("password", args.password_stdin)?;
+        let text = read_secret("password", Ask::twice_unless(args.password_stdin))?;
         let password = Password::new(&text)?;
         let names = [Some(args.name.as_str()), args.email.as_deref()];
         policy(on).check(&password, &names.into_iter().flatten().collect::<Vec<_>>())?;
@@ -193,7 +196,7 @@ async fn add(args: &AddArgs, on: &Deployment, out: &mut dyn Write) -> Result<(),
 
 /// A hash from another system, if its cost stays within what failed logins are released after.
 async fn read_imported(on: &Deployment) -> Result<zeroize::Zeroizing<String>, Failed> {
-    let text = read_secret("hash", true)?;
+    let text = read_secret("hash", Ask::Stdin)?;
     let text = imported::parse(&text)?.into_phc();
     // The typed bytes may be tried after the normal form, so a login may take twice one comparison.
     let cost = hasher(on)?.cost_of(&text).await? * 2;
@@ -211,7 +214,7 @@ async fn read_imported(on: &Deployment) -> Result<zeroize::Zeroizing<String>, Fa
 
 async fn passwd(who: &str, from_stdin: bool, on: &Deployment, out: &mut dyn Write) -> Result<(), Failed> {
     let account = find_account(on, who).await?;
-    let text = read_secret("password", from_stdin)?;
+    let text = read_secret("password", Ask::twice_unless(from_stdin))?;
     let password = Password::new(&text)?;
     let names = [Some(account.name.as_str()), account.email.as_deref()];
     policy(on).check(&password, &names.into_iter().flatten().collect::<Vec<_>>())?;

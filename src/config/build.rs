@@ -34,6 +34,7 @@ fn read(from: &mut Reader) -> Config {
         master_key_file: from.optional_path("master_key_file").unwrap_or_default(),
         listen: from.addresses("listen"),
         listen_explicit: from.is_set("listen"),
+        admin_listen_explicit: from.is_set("admin_listen"),
         admin_listen: from.addresses("admin_listen"),
         ready_file: from.optional_path("ready_file"),
         http: Http {
@@ -174,6 +175,9 @@ fn addresses(config: &Config, reader: &mut Reader) {
     if config.listen.is_empty() {
         reader.refuse("listen", "name at least one address");
     }
+    if !reader.listens() {
+        return;
+    }
     let beyond = config.listen.iter().any(|address| !address.ip().to_canonical().is_loopback());
     let advice = "others cannot reach an issuer on localhost; set `issuer` to the public https URL, or listen on loopback";
     reader.rule(!beyond || reader.is_set("issuer"), &["listen", "issuer"], advice);
@@ -213,11 +217,6 @@ fn lifetimes(config: &Config, reader: &mut Reader) {
             password.deadline <= http.request_timeout,
             ["password.deadline", "http.request_timeout"],
             "a request would time out before its password is hashed; lower the first or raise the other",
-        ),
-        (
-            u64::from(password.memory_kib) * 1024 <= password.queue_memory,
-            ["password.memory_kib", "password.queue_memory"],
-            "one hash would not fit; lower the first or raise the other",
         ),
         (
             password.memory_kib >= 8 * password.parallelism,

@@ -83,11 +83,12 @@ pub(super) struct Entry {
 pub(super) struct Layers {
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) sentences: Vec<String>,
+    pub(super) listens_nowhere: bool,
 }
 
 impl Layers {
     pub(super) fn gather(args: Overrides, env: impl Iterator<Item = (String, String)>) -> Layers {
-        let mut layers = Layers::default();
+        let mut layers = Layers { listens_nowhere: args.listens_nowhere, ..Layers::default() };
         match DEFAULTS.parse::<toml::Table>() {
             Ok(table) => layers.defaults("", table),
             Err(error) => layers.sentences.push(format!("the defaults are broken: {}", error.message())),
@@ -284,7 +285,14 @@ pub(super) fn variable_name(key: &str) -> String {
 /// Whether a variable is no setting but read by tests and proofs.
 pub(super) fn is_for_tests(name: &str) -> bool {
     (cfg!(debug_assertions) && name == "KEYWARD_FAIL_AT")
-        || ["KEYWARD_TEST_", "KEYWARD_PROOF", "KEYWARD_BIN"].iter().any(|prefix| name.starts_with(prefix))
+        || [
+            "KEYWARD_TEST_ENGINES",
+            "KEYWARD_TEST_POSTGRES",
+            "KEYWARD_PROOFS",
+            "KEYWARD_PROOF_ROUNDS",
+            "KEYWARD_BIN",
+        ]
+        .contains(&name)
 }
 
 fn join(prefix: &str, name: &str) -> String {

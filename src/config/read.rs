@@ -168,6 +168,11 @@ impl Reader {
     }
 
     /// Whether any layer above the defaults set what was read.
+    /// Whether the command opens listeners, so that their rules are for it.
+    pub(super) fn listens(&self) -> bool {
+        !self.layers.listens_nowhere
+    }
+
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.read.get(key).is_some_and(|setting| setting.source != Source::Default)
     }

@@ -44,7 +44,10 @@ fn with_flags(flags: &[(&'static str, &'static str, &str)]) -> Result<Config, Co
 }
 
 fn with_file(path: &Path) -> Result<Config, ConfigErrors> {
-    Config::load(Overrides { file: Some(path.to_owned()), flags: Vec::new() }, std::iter::empty())
+    Config::load(
+        Overrides { file: Some(path.to_owned()), flags: Vec::new(), listens_nowhere: false },
+        std::iter::empty(),
+    )
 }
 
 /// What the fuzz target does: any text as the configuration file.
@@ -67,7 +70,7 @@ fn the_defaults_are_the_promised_ones() {
     assert_eq!(config.access.lifetime, Duration::from_secs(600));
     assert_eq!(config.session.idle, Duration::from_secs(14 * 86_400));
     assert_eq!(config.password.memory_kib, 19_456);
-    assert_eq!(config.password.queue_memory, 1 << 30);
+    assert_eq!(config.password.queue_memory, 64 << 20);
     assert_eq!(config.rotation.every, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.rotation.jwks_max_age, Duration::from_secs(300));
     assert_eq!(config.roles["user"], ["account:read", "account:manage"]);
@@ -147,7 +150,7 @@ fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
 #[test]
 fn the_flag_for_the_file_beats_its_variable() {
     let file = Scratch::new("named", "audience = \"a\"");
-    let args = Overrides { file: Some(file.0.clone()), flags: Vec::new() };
+    let args = Overrides { file: Some(file.0.clone()), flags: Vec::new(), listens_nowhere: false };
     let config = Config::load(args, variables(&[("KEYWARD_CONFIG", "/nowhere.toml")])).unwrap();
     assert_eq!(config.audience, "a");
 }

@@ -136,25 +136,37 @@ impl Grants {
             return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
         }
 
-        let credential = self.store.credential(account.id).await?.ok_or(Refused::Conflict)?;
-        let phc = self.open_password(&credential)?;
-        let matches = match Password::new(&request.current) {
-            Ok(current) => self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?.matches,
-            Err(_) => false,
+        let checked = self.current_password_of(account.id, &request.current).await;
+        let sealed_before = match checked {
+            Ok(sealed) => sealed,
+            Err(refused) => {
+                if matches!(refused, Refused::WrongPassword) {
+                    release(watch, self.config.login.quantum).await;
+                }
+                for subject in [&subject, &source] {
+                    self.take_back_unjudged(&refused, subject).await;
+                }
+                return Err(refused);
+            }
         };
-        if !matches {
-            release(watch, self.config.login.quantum).await;
-            return Err(Refused::WrongPassword);
-        }
         limit::clear(&self.store, &subject).await?;
         limit::forgive(&self.store, &source).await?;
         let phc = self.hasher.hash(Arc::new(new)).await.map_err(hashing)?;
         let sealed = seal_password(&self.keyring, account.id, &phc)?;
-        self.set_password(caller, credential.password.as_deref(), &sealed, self.clock.now()).await?;
+        self.set_password(caller, sealed_before.as_deref(), &sealed, self.clock.now()).await?;
         let whom = (Some(account.id), Some(caller.session.id));
         self.record(Kind::PasswordChanged, whom, origin, "").await?;
         crate::failpoint!("password.before_answer");
         Ok(())
+    }
+
+    /// The sealed hash of the account, once `current` proved to be its password.
+    async fn current_password_of(&self, account: Uuid, current: &str) -> Result<Option<String>, Refused> {
+        let credential = self.store.credential(account).await?.ok_or(Refused::Conflict)?;
+        let phc = self.open_password(&credential)?;
+        let Ok(current) = Password::new(current) else { return Err(Refused::WrongPassword) };
+        let verdict = self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?;
+        if verdict.matches { Ok(credential.password) } else { Err(Refused::WrongPassword) }
     }
 
     async fn set_password(

@@ -11,7 +11,7 @@ use super::{Asked, Grants, Issued, Origin, Refused, until};
 use crate::account;
 use crate::audit::{self, Kind};
 use crate::client;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::limit::{self, Subject};
 use crate::password::{HashError, Password};
 use crate::session::RefreshKeys;
@@ -65,6 +65,7 @@ impl Grants {
                     tracing::info!(source, account, "login_failed");
                     release(watch, self.config.login.quantum).await;
                 }
+                self.take_back_unjudged(&refused, &source).await;
                 return Err(refused);
             }
         };
@@ -94,6 +95,20 @@ impl Grants {
     ) -> Result<Credential, Refused> {
         let now = self.clock.now();
         let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
+        let checked = self.look_up_and_hash(request, attempt, now).await;
+        if let (Attempt::Allowed, Err(refused)) = (attempt, &checked) {
+            self.take_back_unjudged(refused, subject).await;
+        }
+        let (credential, password, rehash) = checked?;
+        if rehash { self.rehash(credential, password, origin).await } else { Ok(credential) }
+    }
+
+    async fn look_up_and_hash(
+        &self,
+        request: &LoginRequest,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<(Credential, Arc<Password>, bool), Refused> {
         let found = self.store.credential_by_identifier(&folded(&request.identifier)).await?;
         let phc = found.as_ref().and_then(|credential| self.open_password(credential).transpose());
         let phc = phc.transpose()?;
@@ -109,10 +124,7 @@ impl Grants {
         }
         match found {
             Some(credential) if verdict.matches && possible && credential.account.enabled => {
-                if verdict.rehash {
-                    return self.rehash(credential, password, origin).await;
-                }
-                Ok(credential)
+                Ok((credential, password, verdict.rehash))
             }
             _ => Err(Refused::InvalidCredentials),
         }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -25,8 +26,8 @@ use crate::clock::Stopwatch;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Puts the layers around `router`.
-pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+/// Puts the layers around `router`; pages of other origins may only read what has `cors`.
+pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>, cors: Option<CorsLayer>) -> Router<Arc<App>> {
     let layers = ServiceBuilder::new()
         // 1. The request id, first, so that everything below can name the request.
         .layer(from_fn_with_state(app.clone(), identify))
@@ -40,7 +41,7 @@ pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>>
         .layer(fixed("x-frame-options", "DENY"))
         .layer(fixed("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         // 5. CORS, before anything that may refuse, so that a browser can read the refusal.
-        .layer(cors(app))
+        .layer(option_layer(cors))
         // 6. A panic is an answer, not a closed connection.
         .layer(CatchPanicLayer::custom(panicked))
         // 7. Load shedding: beyond the limit the answer is 503 at once, never a queue.
@@ -145,12 +146,18 @@ async fn speak_problem(request: Request, next: Next) -> Response {
     spoken
 }
 
-fn cors(app: &Arc<App>) -> CorsLayer {
+pub(super) fn cors(app: &Arc<App>) -> CorsLayer {
     let allowed = app.config.http.cors_origins.clone();
+    let own = app.config.issuer.clone();
     let judge = move |origin: &HeaderValue, parts: &axum::http::request::Parts| {
         let known = allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-        // The documents under /.well-known are for everybody and say so themselves.
-        if !known && !parts.uri.path().starts_with("/.well-known/") {
+        // The documents are for everybody and say so themselves; pages of our own origin ask nobody.
+        let path = parts.uri.path();
+        let open = path.starts_with("/.well-known/") || path == "/openapi.yaml";
+        let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        let behind_scheme = origin.as_bytes().split(|b| *b == b'/').nth(2);
+        let ours = origin.as_bytes() == own.as_bytes() || behind_scheme == host;
+        if !known && !open && !ours {
             let origin = origin.to_str().unwrap_or("(not ASCII)");
             let origin: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
             tracing::warn!(

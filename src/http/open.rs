@@ -62,7 +62,9 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, Failure> {
     app.ready().await.map_err(|why| {
         tracing::warn!(why, "not ready");
-        Failure::from(Problem::Unavailable).with_detail(why)
+        Failure::from(Problem::Unavailable)
+            .with_detail(why)
+            .with_retry_after(std::time::Duration::from_secs(1))
     })?;
     Ok("ready\n")
 }

@@ -96,7 +96,7 @@ pub enum StartRefused {
     },
     /// It would not fit into the container.
     #[error(
-        "hashing needs {needed} MiB ({threads} threads of {memory_kib} KiB, and {beyond} MiB for other hashes), but the memory limit is {limit} MiB: lower the threads, the memory or the queue's bytes"
+        "hashing needs {needed} MiB ({threads} threads of {memory_kib} KiB, and {beyond} MiB for other hashes), but the memory limit is {limit} MiB: lower password.threads, password.memory_kib or password.queue_memory"
     )]
     Memory {
         /// MiB in all.

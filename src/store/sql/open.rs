@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection};
 
 use super::row::{Failure, Record};
 use super::{Engine, SqlStore, first, query};
@@ -92,6 +92,7 @@ pub(super) async fn connect(location: &Location) -> Result<(Engine, AnyPool, Any
         Location::Sqlite(path) => {
             let file = prepare(path).map_err(|cause| OpenError::File { path: path.clone(), cause })?;
             let options = options(&sqlite_address(&file)?)?;
+            readable(&file, &options).await?;
             let writer = sqlite_pool(1, SQLITE_WRITER).connect_lazy_with(options.clone());
             let readers = sqlite_pool(SQLITE_READERS, SQLITE_READER).connect_lazy_with(options);
             Ok((Engine::Sqlite, writer, readers))
@@ -149,6 +150,18 @@ fn prepare(path: &Path) -> io::Result<PathBuf> {
         Err(error) => return Err(error),
     }
     Ok(file)
+}
+
+/// Reads the file once by itself: a pool would only say, seconds later, that it has no connection.
+async fn readable(file: &Path, options: &AnyConnectOptions) -> Result<(), OpenError> {
+    let read = async {
+        let mut connection = AnyConnection::connect_with(options).await?;
+        sqlx::raw_sql("PRAGMA busy_timeout = 5000; SELECT count(*) FROM sqlite_master")
+            .execute(&mut connection)
+            .await?;
+        connection.close().await
+    };
+    read.await.map_err(|cause| OpenError::File { path: file.to_owned(), cause: io::Error::other(cause) })
 }
 
 fn sqlite_address(file: &Path) -> Result<String, OpenError> {
