@@ -254,6 +254,33 @@ async fn ones_own_success_buys_no_fresh_guesses_at_others() {
     assert_eq!(retry_after(&it.try_login_from(from, "fay", WRONG).await.expect(429)), 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_turned_away_unheard_is_not_paced_for_it() {
+    let it = TestApp::with(|config| {
+        config.password.threads = 1;
+        config.password.queue = 1;
+        config.password.memory_kib = 32 * 1_024;
+    })
+    .await;
+    let it = Arc::new(it);
+    for number in 0..20 {
+        it.add_user(&format!("user{number}")).await;
+    }
+    let mut turned_away = 0;
+    for _ in 0..6 {
+        let mut storm = JoinSet::new();
+        for number in 0..20 {
+            let it = it.clone();
+            storm.spawn(async move { it.try_login(&format!("user{number}"), PASSWORD).await });
+        }
+        for answer in storm.join_all().await {
+            assert!(answer.status == 200 || answer.status == 503, "{answer:?}");
+            turned_away += u32::from(answer.status == 503);
+        }
+    }
+    assert!(turned_away > 40, "{turned_away}");
+}
+
 #[tokio::test]
 async fn guessing_the_password_with_a_stolen_access_token_is_paced_like_a_login() {
     let it = TestApp::start().await;
