@@ -88,7 +88,7 @@ fn accounts_are_added_shown_changed_and_deleted() {
     assert_eq!(place.json(&["user", "show", id, "--json"])[0], *bob);
     place.run(&["user", "roles", "bob", "--role", "user"]).ok();
     assert_eq!(place.json(&["user", "show", id, "--json"])[0]["roles"], json!(["user"]));
-    place.run(&["user", "roles", "bob"]).ok();
+    place.run(&["user", "roles", "bob", "--none"]).ok();
     assert_eq!(place.json(&["user", "show", id, "--json"])[0]["roles"], json!([]));
 
     place.run(&["user", "add", "nobody", "--no-password"]).ok();
@@ -197,6 +197,8 @@ fn bad_input_is_refused_with_its_exit_code_and_changes_nothing() {
         &[],
         &["user"],
         &["user", "adopt", "bob"],
+        &["user", "roles", "bob"],
+        &["user", "roles", "bob", "--none", "--role", "user"],
         &["user", "add", "carol", "--password-stdin", "--hash-stdin"],
         &["session", "end"],
         &["session", "end", "not-an-id"],
@@ -271,7 +273,7 @@ fn a_running_server_follows_changes_of_accounts_within_a_second() {
     within_a_second("a new account", || server.login_with("bob", PASSWORD).status == 200);
 
     let tokens = server.login("bob");
-    place.run(&["user", "roles", "bob"]).ok();
+    place.run(&["user", "roles", "bob", "--none"]).ok();
     within_a_second("new roles", || server.refresh(&tokens.refresh).expect(200).text("scope").is_empty());
     place.run(&["user", "roles", "bob", "--role", "user"]).ok();
     within_a_second("old roles", || !server.refresh(&tokens.refresh).expect(200).text("scope").is_empty());

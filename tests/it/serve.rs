@@ -100,9 +100,14 @@ fn the_defaults_are_those_of_the_documentation_and_showing_them_makes_nothing() 
 #[test]
 fn folders_of_one_s_own_are_used_and_named_in_the_next_commands() {
     let place = Place::new();
-    let server = place.serve_with(&["--data-dir", "var/lib", "--keys-dir", "etc"], &[]);
+    fs::write(place.path("my own.toml"), "[refresh]\ngrace = \"5s\"\n").unwrap();
+    let flags = ["--config", "my own.toml", "--data-dir", "var/lib", "--keys-dir", "etc"];
+    let server = place.serve_with(&flags, &[]);
     let printed = server.printed();
-    assert!(printed.contains("keyward user add alice --data-dir var/lib --keys-dir etc"), "{printed}");
+    let flags = "--config 'my own.toml' --data-dir var/lib --keys-dir etc\n";
+    for command in ["user add alice", "keys list"] {
+        assert!(printed.contains(&format!("\n  keyward {command} {flags}")), "{printed}");
+    }
     assert!(place.path("var/lib/keyward.db").exists() && place.path("etc/master.key").exists());
     let add = ["user", "add", "alice", "--data-dir", "var/lib", "--keys-dir", "etc", "--password-stdin"];
     place.run_with(&add, PASSWORD).ok();
@@ -160,6 +165,39 @@ fn a_request_that_never_ends_does_not_keep_a_stopping_server() {
     let done = server.term().ok();
     assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
     assert!(done.err.contains("given up"), "{}", done.err);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_what_runs() {
+    let place = Place::prepared()
+        .set("KEYWARD_HTTP__SHUTDOWN_DEADLINE", "5m")
+        .set("KEYWARD_HTTP__REQUEST_TIMEOUT", "5m")
+        .set("KEYWARD_HTTP__BODY_TIMEOUT", "5m");
+    let server = place.serve();
+    let mut stream = TcpStream::connect(server.public).unwrap();
+    let head = "POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 25]).unwrap();
+    server.signal(Signal::TERM);
+    server.logs("SIGTERM: no new connections");
+    server.term().ok();
+}
+
+#[test]
+fn a_ready_file_that_a_killed_server_left_tells_nobody_that_the_next_one_is_ready() {
+    let place = Place::prepared();
+    let stale = place.path("again.ready");
+    fs::write(&stale, "{}").unwrap();
+    let server = place.serve_as("again");
+    let ready: Value = serde_json::from_slice(&fs::read(&stale).unwrap()).unwrap();
+    assert_eq!(ready["pid"], server.pid());
+    server.kill();
+    assert!(stale.exists());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ready = stale.to_str().unwrap();
+    place.run(&["serve", "--ready-file", ready, "--listen", &address]).refused(1, &["in use"]);
+    assert!(!stale.exists(), "a server that did not start is ready");
 }
 
 #[test]
