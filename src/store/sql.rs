@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyPool, Executor, Transaction};
+use tokio::sync::Semaphore;
 
 use super::{Store, StoreResult};
 use row::Failure;
@@ -33,6 +34,7 @@ pub struct SqlStore {
     engine: Engine,
     writer: AnyPool,
     readers: AnyPool,
+    crowd: Arc<Semaphore>,
     calls: Arc<[AtomicU64; Step::COUNT]>,
 }
 
@@ -46,7 +48,8 @@ impl SqlStore {
     pub async fn open(location: Location) -> Result<SqlStore, OpenError> {
         let (engine, writer, readers) = open::connect(&location).await?;
         let calls = Arc::new([const { AtomicU64::new(0) }; Step::COUNT]);
-        let store = SqlStore { engine, writer, readers, calls };
+        let crowd = Arc::new(Semaphore::new(engine.most_of_the_crowd()));
+        let store = SqlStore { engine, writer, readers, crowd, calls };
         for attempt in 1.. {
             match open::migrate(&store).await {
                 Err(OpenError::Database { again: true, .. }) if attempt < TRIES => pause(attempt).await,
@@ -79,6 +82,8 @@ impl SqlStore {
         if let Some(counter) = self.calls.get(step as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+        // Kept to the end of the step. It is never closed, so it cannot fail.
+        let _turn = if step.is_of_the_crowd() { self.crowd.acquire().await.ok() } else { None };
         let mut tries = 1;
         loop {
             match attempt().await {
@@ -104,6 +109,17 @@ impl SqlStore {
 enum Engine {
     Sqlite,
     Postgres,
+}
+
+impl Engine {
+    /// How many steps of logins may want a writing connection at once. The others wait before that queue, in which a
+    /// refresh or a rotation would stand behind all of them.
+    fn most_of_the_crowd(self) -> usize {
+        match self {
+            Engine::Sqlite => 1,
+            Engine::Postgres => 12,
+        }
+    }
 }
 
 type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
@@ -139,6 +155,11 @@ macro_rules! steps {
         impl Step {
             const NAMES: &[&str] = &[$(stringify!($step)),*];
             const COUNT: usize = Step::NAMES.len();
+
+            /// Whether it is a step of logins, which anybody can cause by the hundred.
+            fn is_of_the_crowd(self) -> bool {
+                matches!(self, Step::attempt | Step::succeed | Step::forgive | Step::start_session | Step::record)
+            }
 
             fn name(self) -> &'static str {
                 match self { $(Step::$step => stringify!($step)),* }
