@@ -51,6 +51,8 @@ pub fn prepare(folder: &Path) -> Outcome<Prepared> {
         let accounts = add_accounts(&app).await?;
         let tokens = start_sessions(&app, &accounts).await?;
         app.grants.store.close().await;
+        // For whoever wants to look closer with other tools.
+        fs::write(folder.join("tokens"), tokens.join("\n"))?;
         Ok(Prepared { folder: folder.to_owned(), tokens, config: app.config.clone() })
     })
 }
