@@ -272,9 +272,13 @@ impl Server {
         read(&self.err)
     }
 
-    /// What it printed.
+    /// What it printed, once it has printed all that a start prints.
     pub fn printed(&self) -> String {
-        read(&self.out)
+        let whole = until(PATIENCE, || {
+            let text = read(&self.out);
+            (text.contains("\n  keyward keys list") && text.ends_with('\n')).then_some(text)
+        });
+        whole.unwrap_or_else(|| panic!("it did not print the next commands: {}", read(&self.out)))
     }
 
     /// Waits until it logged `words`.
@@ -306,7 +310,7 @@ impl Server {
     pub fn wait(mut self) -> Done {
         let status = until(PATIENCE, || self.child.try_wait().unwrap());
         let status = status.unwrap_or_else(|| panic!("it did not stop: {}", self.log()));
-        Done { status, out: self.printed(), err: self.log() }
+        Done { status, out: read(&self.out), err: self.log() }
     }
 }
 
