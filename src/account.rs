@@ -33,9 +33,22 @@ pub enum BadIdentifier {
 /// # Errors
 /// [`BadIdentifier::Name`].
 pub fn fold_name(name: &str) -> Result<String, BadIdentifier> {
-    let plain = !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    let plain = !name.chars().any(unseen);
     let folded = fold(name).ok_or(BadIdentifier::Name)?;
     if plain && !folded.contains('@') { Ok(folded) } else { Err(BadIdentifier::Name) }
+}
+
+/// White space, controls, and characters that show nothing or turn the text around them (Unicode's
+/// Default_Ignorable_Code_Point and bidirectional controls): two names that look alike must not be two.
+fn unseen(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Folds an e-mail address.
@@ -43,7 +56,7 @@ pub fn fold_name(name: &str) -> Result<String, BadIdentifier> {
 /// # Errors
 /// [`BadIdentifier::Email`].
 pub fn fold_email(email: &str) -> Result<String, BadIdentifier> {
-    let plain = !email.chars().any(|c| c.is_control() || c.is_whitespace());
+    let plain = !email.chars().any(unseen);
     let folded = fold(email).ok_or(BadIdentifier::Email)?;
     let shaped = folded
         .split_once('@')
@@ -68,6 +81,8 @@ mod tests {
     fn a_name_cannot_pass_for_an_address() {
         assert_eq!(fold_name("bob@example.org"), Err(BadIdentifier::Name));
         assert_eq!(fold_name("bob＠example.org"), Err(BadIdentifier::Name));
+        assert_eq!(fold_name("bo\u{200b}b"), Err(BadIdentifier::Name), "nobody sees the difference from bob");
+        assert_eq!(fold_name("\u{202e}bob"), Err(BadIdentifier::Name));
         assert!(fold_email("bob@example.org").is_ok());
         for bad in ["bob", "@example.org", "bob@", "a@b@c", "a b@c"] {
             assert_eq!(fold_email(bad), Err(BadIdentifier::Email), "{bad}");

@@ -149,7 +149,15 @@ pub fn run() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
-            eprintln!("keyward: {failed}");
+            // What was typed may be repeated here; a terminal must not obey it.
+            let sentence = failed.to_string();
+            let plain: String = sentence
+                .chars()
+                .flat_map(
+                    |c| if c.is_control() && c != '\n' { c.escape_default().collect() } else { vec![c] },
+                )
+                .collect();
+            eprintln!("keyward: {plain}");
             ExitCode::from(failed.code())
         }
     }

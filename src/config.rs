@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use build::is_role_name;
 pub use layers::Source;
@@ -160,6 +161,15 @@ impl Config {
                 Err(ConfigErrors { sentences })
             }
         }
+    }
+
+    /// The shortest access-token lifetime that works: a token answered at the end of the grace has half of it left,
+    /// however far jitter shortened it. Whole seconds, rounded up.
+    pub fn shortest_lifetime(&self) -> Duration {
+        let left = 100 - u64::from(self.access.jitter_percent.min(99));
+        let grace = self.refresh.grace.as_millis();
+        let millis = u64::try_from(grace).unwrap_or(u64::MAX).saturating_mul(200).div_ceil(left);
+        Duration::from_secs(millis.div_ceil(1000).max(1))
     }
 
     /// Every setting with its effective value and source, ordered by key, secrets redacted.

@@ -276,7 +276,7 @@ impl Grants {
         clients
             .unwrap_or(seconds(access.lifetime))
             .min(seconds(access.max_lifetime))
-            .max(seconds(self.config.refresh.grace) + 1)
+            .max(seconds(self.config.shortest_lifetime()))
     }
 }
 

@@ -204,7 +204,9 @@ async fn add_version(
     newest: u8,
     now: Timestamp,
 ) -> Result<bool, SecretsError> {
-    let version = newest.checked_add(1).unwrap_or(1);
+    let version = newest.checked_add(1).ok_or_else(|| SecretsError::Unusable(format!(
+        "the secret `{name}` has had all its 255 versions; there is no way to rotate it further in this version of Keyward"
+    )))?;
     let mut key = Zeroizing::new([0_u8; 32]);
     random.fill(&mut key[..])?;
     let sealed = keyring.seal(&context(name, version), &key[..])?.into_string();

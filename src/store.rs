@@ -283,6 +283,8 @@ pub struct Presented<'a> {
     pub grace_ms: i64,
     /// Idle lifetime in milliseconds, counted anew from an advance.
     pub idle_ms: i64,
+    /// How far another replica's clock may honestly be ahead, in milliseconds.
+    pub skew_ms: i64,
 }
 
 /// A live session with what its tokens are made from, as of the step.

@@ -19,8 +19,8 @@ use crate::store::{Client, Clients as _};
 pub enum ClientCommand {
     /// Add a first-party public client
     Add(ClientArgs),
-    /// Replace the audiences, scopes and lifetime of a client
-    Set(ClientArgs),
+    /// Change a client; what is not given stays as it is
+    Set(SetArgs),
     /// List all clients
     List {
         /// Print JSON
@@ -50,6 +50,28 @@ pub struct ClientArgs {
     access_lifetime: Option<String>,
 }
 
+/// A client's changes.
+#[derive(Args)]
+pub struct SetArgs {
+    /// What requests send as `client_id`
+    name: String,
+    /// Replaces all audiences; the first is the default; may be given several times
+    #[arg(long = "audience", value_name = "AUDIENCE")]
+    audiences: Vec<String>,
+    /// No audience but Keyward's own
+    #[arg(long, conflicts_with = "audiences")]
+    no_audience: bool,
+    /// Replaces all scopes, `*` for all that the roles grant; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// Lifetime of its access tokens, e.g. `5m`
+    #[arg(long, value_name = "DURATION")]
+    access_lifetime: Option<String>,
+    /// Back to access.lifetime
+    #[arg(long, conflicts_with = "access_lifetime")]
+    default_lifetime: bool,
+}
+
 #[derive(Serialize)]
 struct Row {
     name: String,
@@ -75,8 +97,21 @@ pub async fn run(command: &ClientCommand, on: &Deployment, out: &mut dyn Write) 
             Ok(writeln!(out, "the client {} is added", args.name)?)
         }
         ClientCommand::Set(args) => {
-            let known = find(on, &args.name).await?;
-            on.store.set_client(&build(args, on, known.id)?).await?;
+            let mut client = find(on, &args.name).await?;
+            if args.no_audience || !args.audiences.is_empty() {
+                client.audiences.clone_from(&args.audiences);
+            }
+            if !args.scopes.is_empty() {
+                client.scopes.clone_from(&args.scopes);
+            }
+            if args.default_lifetime {
+                client.access_lifetime = None;
+            }
+            if let Some(text) = &args.access_lifetime {
+                client.access_lifetime = Some(lifetime(text, on)?);
+            }
+            check(&client)?;
+            on.store.set_client(&client).await?;
             note(on, Kind::ClientChanged, None, format!("{} set", args.name)).await?;
             Ok(writeln!(out, "the client {} is set; a running server follows within a second", args.name)?)
         }
@@ -96,38 +131,44 @@ async fn find(on: &Deployment, name: &str) -> Result<Client, Failed> {
 }
 
 fn build(args: &ClientArgs, on: &Deployment, id: uuid::Uuid) -> Result<Client, Failed> {
-    let word = |text: &String| {
-        (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
-    };
-    if !word(&args.name) || !args.audiences.iter().all(word) {
-        return Err(Failed::Refused(
-            "a client's name and its audiences are 1 to 255 visible ASCII characters without quotes".into(),
-        ));
-    }
-    if args.scopes.iter().any(|scope| scope != "*" && !Scopes::parse(scope).is_ok_and(|s| !s.is_empty())) {
-        return Err(Failed::Refused("a scope has only the characters of RFC 6749 §3.3".into()));
-    }
-    let lifetime = args.access_lifetime.as_deref().map(|text| lifetime(text, on)).transpose()?;
-    Ok(Client {
+    let client = Client {
         id,
         name: args.name.clone(),
         audiences: args.audiences.clone(),
         scopes: args.scopes.clone(),
-        access_lifetime: lifetime,
+        access_lifetime: args.access_lifetime.as_deref().map(|text| lifetime(text, on)).transpose()?,
         created_at: on.clock.now(),
-    })
+    };
+    check(&client)?;
+    Ok(client)
+}
+
+fn check(client: &Client) -> Result<(), Failed> {
+    let word = |text: &String| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
+    };
+    if !word(&client.name) || !client.audiences.iter().all(word) {
+        return Err(Failed::Refused(
+            "a client's name and its audiences are 1 to 255 visible ASCII characters without quotes".into(),
+        ));
+    }
+    let scope = |scope: &String| scope == "*" || Scopes::parse(scope).is_ok_and(|scopes| !scopes.is_empty());
+    if !client.scopes.iter().all(scope) {
+        return Err(Failed::Refused("a scope has only the characters of RFC 6749 §3.3".into()));
+    }
+    Ok(())
 }
 
 fn lifetime(text: &str, on: &Deployment) -> Result<u32, Failed> {
     let most = on.config.access.max_lifetime.min(on.config.session.idle);
     // A retry within the grace must not get a token that has expired meanwhile.
-    let grace = on.config.refresh.grace;
-    let allowed = |given: &Duration| *given > grace && *given <= most;
+    let least = on.config.shortest_lifetime();
+    let allowed = |given: &Duration| (least..=most).contains(given);
     let given = config::duration(text).filter(allowed);
     given.and_then(|given| u32::try_from(given.as_secs()).ok()).ok_or_else(|| {
-        let (grace, most) = (config::show_duration(grace), config::show_duration(most));
+        let (least, most) = (config::show_duration(least), config::show_duration(most));
         Failed::Refused(format!(
-            "`{text}` is not a lifetime of more than refresh.grace ({grace}) and at most access.max_lifetime and session.idle ({most})"
+            "`{text}` is not a lifetime from {least} (refresh.grace asks for it) to {most} (the lower of access.max_lifetime and session.idle)"
         ))
     })
 }

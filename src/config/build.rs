@@ -186,7 +186,7 @@ fn addresses(config: &Config, reader: &mut Reader) {
 }
 
 fn lifetimes(config: &Config, reader: &mut Reader) {
-    let Config { access, session, refresh, http, password, rotation, .. } = config;
+    let Config { access, session, http, password, rotation, .. } = config;
     for (holds, keys, advice) in [
         (
             session.idle <= session.absolute,
@@ -204,9 +204,9 @@ fn lifetimes(config: &Config, reader: &mut Reader) {
             "a session would end before its token needs a refresh; lower the first or raise the other",
         ),
         (
-            refresh.grace < access.lifetime,
+            config.shortest_lifetime() <= access.lifetime,
             ["refresh.grace", "access.lifetime"],
-            "the grace must be shorter than the lifetime; lower the first or raise the other",
+            "twice the grace must fit into what jitter leaves of the lifetime; lower the first or raise the other",
         ),
         (
             http.body_timeout <= http.request_timeout,

@@ -110,8 +110,13 @@ impl Grants {
         now: Timestamp,
     ) -> Result<(Credential, Arc<Password>, bool), Refused> {
         let found = self.store.credential_by_identifier(&folded(&request.identifier)).await?;
-        let phc = found.as_ref().and_then(|credential| self.open_password(credential).transpose());
-        let phc = phc.transpose()?;
+        // A hash that cannot be opened is a fault of ours to be seen in the log, not in the answer.
+        let phc = found.as_ref().and_then(|credential| {
+            self.open_password(credential).unwrap_or_else(|cause| {
+                tracing::error!(%cause, account = %credential.account.id, "a password hash cannot be opened");
+                None
+            })
+        });
         // A password that is refused by its form (too long) is hashed as a stand-in and never matches.
         let (password, possible) = match Password::new(&request.password) {
             Ok(password) => (Arc::new(password), true),

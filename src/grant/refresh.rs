@@ -44,6 +44,7 @@ impl Grants {
             now: self.clock.now(),
             grace_ms: millis(self.config.refresh.grace),
             idle_ms: millis(self.config.session.idle),
+            skew_ms: millis(self.config.rotation.clock_skew),
         };
         crate::failpoint!("refresh.before_advance");
         let outcome = self.store.advance(&presented).await?;
@@ -94,7 +95,9 @@ impl Grants {
         keys.check(&token, client.id).map_err(|_| Refused::RefreshTokenInvalid)?;
         let Some(session) = self.store.session(token.session).await? else { return Ok(()) };
         // What ended can end others no more: a thief's spent token must not sign the owner out everywhere.
-        if all && ended(&session).is_none() && token.counter >= session.counter.saturating_sub(1) {
+        let grace_over = self.clock.now() >= session.rotated_at.plus(self.config.refresh.grace);
+        let least = session.counter.saturating_sub(u32::from(!grace_over));
+        if all && ended(&session).is_none() && token.counter >= least {
             return self.end_all(&session, origin).await;
         }
         self.end_one(session.id, session.account, origin).await

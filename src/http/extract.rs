@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, request::Parts};
+use http_body_util::BodyExt as _;
 use keyward_verifier::{AccessClaims, External, Verified};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroize as _;
@@ -102,18 +103,36 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: Body, deadline: Duration) -> Result<Bytes, Failure> {
-    match tokio::time::timeout(deadline, axum::body::to_bytes(body, BODY_LIMIT)).await {
-        Err(_) => Err(Problem::RequestTimeout.into()),
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(failed)) => {
-            // Two limits stand one in the other (here and in the layers), so the cause may lie deeper.
-            let mut causes =
-                std::iter::successors(std::error::Error::source(&failed), |cause| cause.source());
-            let too_large = causes.any(|cause| cause.is::<http_body_util::LengthLimitError>());
-            Err(if too_large { Problem::BodyTooLarge } else { Problem::MalformedRequest }.into())
-        }
+/// What is too large is read and thrown away up to this: a sender cut off in the middle would lose the answer.
+const DRAINED: usize = 1 << 20;
+
+/// The whole body, in time and within [`BODY_LIMIT`]; one that announces far more is not even begun.
+pub(super) async fn read(body: Body, deadline: Duration) -> Result<Bytes, Failure> {
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > DRAINED) {
+        return Err(Problem::BodyTooLarge.into());
     }
+    match tokio::time::timeout(deadline, gather(body)).await {
+        Err(_) => Err(Problem::RequestTimeout.into()),
+        Ok(gathered) => Ok(gathered?),
+    }
+}
+
+async fn gather(mut body: Body) -> Result<Bytes, Problem> {
+    let (mut whole, mut seen) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Problem::MalformedRequest)?.into_data() else { continue };
+        seen += data.len();
+        if seen > DRAINED {
+            break;
+        }
+        if seen <= BODY_LIMIT {
+            // Once for all, so that growing leaves no copies of secrets behind.
+            whole.reserve_exact(BODY_LIMIT - whole.len());
+            whole.extend_from_slice(&data);
+        }
+        wipe(data);
+    }
+    if seen > BODY_LIMIT { Err(Problem::BodyTooLarge) } else { Ok(whole.into()) }
 }
 
 /// A verified access token of Keyward's own audience; its session may be over.

@@ -15,12 +15,11 @@ use tower::load_shed::LoadShedLayer;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::Instrument as _;
 
 use super::error::{Failure, IsProblem, Problem};
-use super::extract::BODY_LIMIT;
+use super::extract::read;
 use crate::app::App;
 use crate::clock::Stopwatch;
 
@@ -44,14 +43,16 @@ pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>, cors: Option<CorsLa
         .layer(option_layer(cors))
         // 6. A panic is an answer, not a closed connection.
         .layer(CatchPanicLayer::custom(panicked))
-        // 7. Load shedding: beyond the limit the answer is 503 at once, never a queue.
+        // 7. The time that the whole request may take.
+        .layer(from_fn_with_state(app.clone(), in_time))
+        // 8. The size of a body, and its arrival: whoever sends slowly holds no place that others need.
+        .layer(from_fn_with_state(app.clone(), arrived))
+        // 9. What has begun is finished and recorded, even when the client hangs up or time is over.
+        .layer(from_fn(outlive))
+        // 10. Load shedding, at the work itself: beyond the limit the answer is 503 at once, never a queue.
         .layer(HandleErrorLayer::new(shed))
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(app.config.http.max_in_flight))
-        // 8. The time that the whole request may take.
-        .layer(from_fn_with_state(app.clone(), in_time))
-        // 9. The size of a body.
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
+        .layer(GlobalConcurrencyLimitLayer::new(app.config.http.max_in_flight));
     router.layer(layers)
 }
 
@@ -192,6 +193,26 @@ async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> R
             tracing::error!("the request took longer than http.request_timeout and was given up");
             Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1)).into_response()
         }
+    }
+}
+
+/// Waits for the whole body, within its time, before a place is taken.
+async fn arrived(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match read(body, app.config.http.body_timeout).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Runs the rest in a task of its own, which a closed connection does not stop.
+async fn outlive(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request).in_current_span()).await {
+        Ok(response) => response,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Failure::from(Problem::Internal).into_response(),
+        },
     }
 }
 

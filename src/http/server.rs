@@ -18,6 +18,9 @@ use tower::ServiceExt as _;
 use crate::app::stopped;
 use crate::config::Http;
 
+/// How long a new connection may take to say its first request.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+
 /// Serves `router` on `listeners` until `stop` turns true, then finishes what runs, at most `shutdown_deadline` long.
 pub async fn serve(
     listeners: Vec<TcpListener>,
@@ -29,6 +32,7 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
+    protocol.http1().max_buf_size(32 * 1024).max_headers(64);
     protocol
         .http2()
         .timer(TokioTimer::new())
@@ -66,7 +70,7 @@ pub async fn serve(
         });
         let connection = protocol.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
-        let patience = settings.header_timeout;
+        let patience = settings.header_timeout.min(FIRST_WORD);
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
             // Hyper's own deadline begins only when it knows the protocol, for which it waits for ever.
@@ -92,10 +96,10 @@ async fn accept_any(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketA
     std::future::poll_fn(|context| {
         for listener in listeners {
             if let std::task::Poll::Ready(accepted) = listener.poll_accept(context) {
-                return std::task::Poll::Ready(accepted.and_then(|(stream, peer)| {
-                    stream.set_nodelay(true)?;
-                    Ok((stream, peer))
-                }));
+                if let Ok((stream, _)) = &accepted {
+                    let _ = stream.set_nodelay(true);
+                }
+                return std::task::Poll::Ready(accepted);
             }
         }
         std::task::Poll::Pending

@@ -35,10 +35,11 @@ const START: &str = "INSERT INTO sessions (id, account_id, client_id, audience, 
      SELECT $1, $2, clients.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'started' \
      FROM clients WHERE clients.id = $3";
 
-/// The counter moves: the presented one is ahead, or current and its grace is over (`$5` = now − grace).
+/// The counter moves: the presented one is ahead, or current and its grace is over (`$5` = now − grace). A clock that
+/// once ran ahead by more than `$10` − now left a time in the future, which is no grace: the next refresh heals it.
 macro_rules! moves {
     () => {
-        "($2 > counter OR ($2 = counter AND rotated_at <= $5))"
+        "($2 > counter OR ($2 = counter AND (rotated_at <= $5 OR rotated_at > $10)))"
     };
 }
 
@@ -274,6 +275,7 @@ fn bind_advance<'a>(presented: &Presented<'a>) -> super::Query<'a> {
         .bind(i64::from(presented.key_id))
         .bind(asked(presented))
         .bind(presented.own_audience)
+        .bind(presented.now.0.saturating_add(presented.skew_ms))
 }
 
 fn read_advance(row: &AnyRow) -> Result<Advance, Failure> {
