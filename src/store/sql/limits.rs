@@ -7,7 +7,8 @@ use super::{Query, SqlStore, Step, changed, first, query};
 use crate::clock::Timestamp;
 use crate::store::{Attempt, AuditEvent, Limits, Pace, StoreResult};
 
-/// `$6` = now − forget: older than that and the row counts as a new one. No row comes back while a delay is running.
+/// `$6` = now − forget: older than that and the row counts as a new one. No row comes back while a delay is running;
+/// without one the times do not matter, because attempts at once are not written in the order of their clocks.
 /// `$2` now, `$3` free failures, `$4` first delay, `$5` longest delay, `$7` the delay after a first failure ever.
 const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_before, last_at) \
      VALUES ($1, 1, $7, $2 + $7, $2) ON CONFLICT (subject) DO UPDATE SET \
@@ -17,7 +18,7 @@ const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_befo
      not_before = $2 + CASE WHEN limits.last_at <= $6 THEN $7 WHEN limits.failures < $3 THEN 0 \
          WHEN limits.delay_ms = 0 THEN $4 WHEN limits.delay_ms * 2 < $5 THEN limits.delay_ms * 2 ELSE $5 END, \
      last_at = $2 \
-     WHERE limits.not_before <= $2 OR limits.last_at <= $6 RETURNING failures";
+     WHERE limits.delay_ms = 0 OR limits.not_before <= $2 OR limits.last_at <= $6 RETURNING failures";
 
 const NOT_BEFORE: &str = "SELECT not_before FROM limits WHERE subject = $1 AND not_before > $2";
 
