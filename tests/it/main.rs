@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "a test binary has no readers outside")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod abuse;
 mod app;
 mod architecture;
 mod bodies;

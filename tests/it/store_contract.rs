@@ -616,6 +616,22 @@ contract! {
         assert_eq!((advanced, same), (1, 63));
     }
 
+    async fn a_clock_that_ran_ahead_is_healed_by_the_next_refresh(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let ahead = Session { rotated_at: later(3_600_000), expires_at: later(9_000_000), ..session(&account, &client) };
+        assert_eq!(store.start_session(&login(&ahead)).await.unwrap(), Start::Started);
+        let Advance::Advanced(live) = store.advance(&presented(&ahead, 1, NOW)).await.unwrap() else {
+            panic!("the future is no grace")
+        };
+        assert_eq!((live.session.counter, live.session.rotated_at), (2, NOW));
+
+        let skewed = Session { id: uuid(), rotated_at: later(30_000), ..ahead.clone() };
+        assert_eq!(store.start_session(&login(&skewed)).await.unwrap(), Start::Started);
+        let same = store.advance(&presented(&skewed, 1, NOW)).await.unwrap();
+        assert_eq!(name(&same), "same", "another replica's clock may be a little ahead");
+    }
+
     async fn idle_expiry_never_passes_the_absolute_one(ground) {
         let store = &ground.store;
         let (_, _, session) = logged_in(store).await;
@@ -992,6 +1008,13 @@ contract! {
         let pace = Pace { free: 0, ..PACE };
         assert_eq!(store.attempt("ada", pace, NOW).await.unwrap(), Attempt::Allowed);
         assert_eq!(store.attempt("ada", pace, NOW).await.unwrap(), Attempt::NotBefore(later(1_000)));
+    }
+
+    async fn attempts_written_out_of_the_order_of_their_clocks_are_not_delayed_by_each_other(ground) {
+        let pace = Pace { free: 3, first_delay_ms: 1_000, max_delay_ms: 8_000, forget_ms: 900_000 };
+        for at in [5, 0, 3] {
+            assert_eq!(ground.store.attempt("s:crowd", pace, later(at)).await.unwrap(), Attempt::Allowed, "{at}");
+        }
     }
 
     async fn guesses_at_once_get_no_more_tries_than_one_after_another(ground) {
