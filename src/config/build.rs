@@ -39,7 +39,7 @@ fn read(from: &mut Reader) -> Config {
         ready_file: from.optional_path("ready_file"),
         http: Http {
             cors_origins: from.list_of("http.cors_origins", |item| origin(item).map(|()| item.to_owned())),
-            trusted_proxies: from.list_of("http.trusted_proxies", str::parse),
+            trusted_proxies: from.list_of("http.trusted_proxies", proxies),
             request_timeout: from.duration("http.request_timeout", SECOND..=5 * MINUTE),
             body_timeout: from.duration("http.body_timeout", 100..=5 * MINUTE),
             header_timeout: from.duration("http.header_timeout", 100..=5 * MINUTE),
@@ -86,6 +86,15 @@ fn read(from: &mut Reader) -> Config {
         roles: roles(from),
         audit: Audit { keep: from.duration("audit.keep", DAY..=EVER) },
         settings: Vec::new(),
+    }
+}
+
+fn proxies(text: &str) -> Result<super::Cidr, &'static str> {
+    match text.parse()? {
+        _ if text.ends_with("/0") => {
+            Err("name the proxies; who trusts every address lets anybody choose theirs")
+        }
+        network => Ok(network),
     }
 }
 

@@ -282,6 +282,11 @@ fn every_refusal_is_a_sentence_with_key_value_source_and_advice() {
             "`http.trusted_proxies` is `[10.0.0.1/8]` (@): for `10.0.0.1/8`, set the bits behind the prefix to zero.",
         ),
         (
+            "HTTP__TRUSTED_PROXIES",
+            "::/0",
+            "`http.trusted_proxies` is `[::/0]` (@): for `::/0`, name the proxies; who trusts every address lets anybody choose theirs.",
+        ),
+        (
             "HTTP__BODY_TIMEOUT",
             "11s",
             "`http.body_timeout` is `11s` (@) and `http.request_timeout` is `10s` (default): a body may not take longer than its request; lower the first or raise the other.",

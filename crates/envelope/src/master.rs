@@ -1,4 +1,4 @@
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -124,6 +124,11 @@ impl MasterKeys {
     /// links followed), malformed, above 16 KiB, or unreadable.
     pub fn read(path: &Path, database_dir: Option<&Path>) -> Result<Self, MasterKeyError> {
         let failed = |source: io::Error| failure(path, "read", source);
+        // Opening a pipe would wait for a writer for ever.
+        let kind = fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mode = metadata.permissions().mode() & 0o7777;

@@ -113,6 +113,12 @@ fn a_database_in_the_current_directory_counts_too() {
 }
 
 #[test]
+fn a_device_or_pipe_is_no_key_file_and_keeps_nobody_waiting() {
+    let refused = MasterKeys::read(Path::new("/dev/null"), None).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("not a regular file"), "{refused}");
+}
+
+#[test]
 fn a_missing_file_is_missing() {
     let folder = Folder::new("missing");
     assert!(matches!(refusal(&folder.0.join("none"), None), MasterKeyError::Missing { .. }));
