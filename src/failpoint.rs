@@ -1,6 +1,6 @@
 //! Places where a debug build can be told to die, so that tests can prove what survives a crash.
 //!
-//! Nothing of this is in a release build: there [`failpoint!`](crate::failpoint) expands to nothing.
+//! Nothing of this is in a release build: there [`failpoint!`](crate::failpoint!) expands to nothing.
 
 /// Kills the process here when this place was armed.
 #[cfg(debug_assertions)]
