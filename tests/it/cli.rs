@@ -585,11 +585,19 @@ fn rotations_while_people_log_in_and_refresh_fail_no_request() {
     let tokens: Vec<Tokens> = std::thread::scope(|scope| {
         let actors: Vec<_> = (0..3).map(|_| scope.spawn(busy)).collect();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for round in 1..=4 {
-                let some = until(PATIENCE, || (answered.load(Ordering::Relaxed) >= round * 80).then_some(()));
+            let go_on = || {
+                let enough = answered.load(Ordering::Relaxed) + 80;
+                let some = until(PATIENCE, || (answered.load(Ordering::Relaxed) >= enough).then_some(()));
                 assert!(some.is_some(), "the actors stand still");
+            };
+            for _ in 0..4 {
+                go_on();
+                let before = server.kids();
                 place.run(&["keys", "rotate", "--force"]).ok();
+                let followed = until(PATIENCE, || (server.kids().first() != before.first()).then_some(()));
+                assert!(followed.is_some(), "the server does not follow");
             }
+            go_on();
         }));
         stop.store(true, Ordering::Relaxed);
         let got = actors.into_iter().flat_map(|actor| actor.join().unwrap()).collect();
