@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::client::{self, Directory};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Setting, Source};
 use crate::grant::Grants;
 use crate::metrics::Metrics;
 use crate::password::{HashSettings, Hasher};
@@ -70,6 +70,11 @@ impl Deployment {
     pub async fn open(config: Config, clock: Clock, random: Random) -> Result<Deployment, OpenError> {
         let store = SqlStore::open(sql::Location::Sqlite(database(&config))).await?;
         crate::failpoint!("start.after_tables");
+        if config.explain().iter().any(from_environment) {
+            tracing::warn!(
+                "the master key comes from the environment, which other processes of this user can read; a file named by master_key_file is safer"
+            );
+        }
         let inline = config.master_key.as_ref().map(|key| key.expose());
         let source = MasterKeySource { inline, file: &config.master_key_file, data_dir: &config.data_dir };
         let keyring = Arc::new(secrets::open_keyring(&store, &source, clock.now()).await?);
@@ -97,6 +102,10 @@ impl Deployment {
         crate::failpoint!("start.after_client");
         Ok(())
     }
+}
+
+fn from_environment(setting: &Setting) -> bool {
+    setting.key == "master_key" && matches!(setting.source, Source::Environment(_))
 }
 
 /// The contract, compiled in.
