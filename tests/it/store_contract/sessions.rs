@@ -1,0 +1,302 @@
+//! What the store promises of sessions: how they begin, advance, end and are swept.
+
+use super::*;
+
+contract! {
+    async fn a_session_comes_back_as_it_was_started(ground) {
+        let store = &ground.store;
+        let (account, _, session) = logged_in(store).await;
+        assert_eq!(store.session(session.id).await.unwrap().as_ref(), Some(&session));
+        let live = store.live_session(session.id, NOW).await.unwrap();
+        assert_eq!(live, Some((session.clone(), account)));
+        assert!(store.live_session(session.id, later(IDLE)).await.unwrap().is_none());
+    }
+
+    async fn an_honest_login_takes_failures_back_and_is_recorded_or_nothing_happens(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let pace = Pace { free: 1, first_delay_ms: 1_000, max_delay_ms: 8_000, forget_ms: 900_000 };
+        for subject in ["a:alice", "s:home"] {
+            for at in [0, 1] {
+                assert_eq!(store.attempt(subject, pace, later(at)).await.unwrap(), Attempt::Allowed);
+            }
+            assert!(matches!(store.attempt(subject, pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+        }
+        let event = AuditEvent {
+            id: uuid(),
+            at: NOW,
+            kind: "login_succeeded".to_owned(),
+            account: Some(account.id),
+            session: None,
+            source: "c0ffee".to_owned(),
+            detail: String::new(),
+        };
+        let stale = Session { epoch: 7, ..session(&account, &client) };
+        let fresh = session(&account, &client);
+        let of = |session| Begun { session, clear: Some("a:alice"), forgive: Some("s:home"), event: Some(&event) };
+
+        assert_eq!(store.start_session(&of(&stale)).await.unwrap(), Start::AccountMoved);
+        assert!(store.audit(10).await.unwrap().is_empty());
+        assert!(matches!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+
+        assert_eq!(store.start_session(&of(&fresh)).await.unwrap(), Start::Started);
+        assert_eq!(store.audit(10).await.unwrap(), std::slice::from_ref(&event));
+        for _ in 0..2 {
+            assert_eq!(store.attempt("a:alice", pace, later(2)).await.unwrap(), Attempt::Allowed);
+        }
+        assert_eq!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::Allowed);
+        assert!(matches!(store.attempt("s:home", pace, later(3)).await.unwrap(), Attempt::NotBefore(_)));
+    }
+
+    async fn no_session_starts_under_an_account_that_moved(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let stale = session(&account, &client);
+        store.end_sessions_of(account.id, EndReason::LogoutAll, NOW).await.unwrap();
+        assert_eq!(store.start_session(&login(&stale)).await.unwrap(), Start::AccountMoved);
+        let account = store.account(account.id).await.unwrap().unwrap();
+        let fresh = session(&account, &client);
+        store.set_enabled(account.id, false, NOW).await.unwrap();
+        assert_eq!(store.start_session(&login(&fresh)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(store.start_session(&login(&session(&new_account("x").account, &client))).await.unwrap(), Start::AccountMoved);
+        assert!(store.session(stale.id).await.unwrap().is_none());
+    }
+
+    async fn no_login_outlives_the_password_change_it_races(ground) {
+        for _ in 0..8 {
+            let (account, client) = someone(&ground.store).await;
+            let change = {
+                let (store, account) = (ground.store.clone(), account.id);
+                tokio::spawn(async move {
+                    let change = PasswordChange { account, expected: None, sealed: "v1:n", keep: None, now: later(1) };
+                    store.change_password(&change).await.unwrap().unwrap()
+                })
+            };
+            let mut logins = Vec::new();
+            for _ in 0..8 {
+                let (store, session) = (ground.store.clone(), session(&account, &client));
+                logins.push(tokio::spawn(async move { store.start_session(&login(&session)).await.unwrap() }));
+            }
+            let mut started = 0;
+            for login in logins {
+                started += u64::from(login.await.unwrap() == Start::Started);
+            }
+            assert_eq!(change.await.unwrap(), started, "each that began before the change was ended by it");
+            assert!(ground.store.sessions_of(account.id, later(1), 100).await.unwrap().is_empty());
+        }
+    }
+
+    async fn every_cell_of_the_outcome_table_holds(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        for since in [0, GRACE - 1, GRACE, GRACE + 1, IDLE - 1] {
+            for ahead in -4..=3_i64 {
+                let mut session = session(&account, &client);
+                session.counter = 10;
+                assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+                let counter = u32::try_from(10 + ahead).unwrap();
+                let outcome = store.advance(&presented(&session, counter, later(since))).await.unwrap();
+                let in_grace = since < GRACE;
+                let expected = match ahead {
+                    1.. => "healed",
+                    0 if !in_grace => "advanced",
+                    0 => "same",
+                    -1 if in_grace => "same",
+                    _ => "reused",
+                };
+                assert_eq!(name(&outcome), expected, "{ahead} ahead, {since} ms after");
+                let stored = store.session(session.id).await.unwrap().unwrap();
+                let mut wanted = session.clone();
+                if matches!(expected, "healed" | "advanced") {
+                    wanted.counter = if expected == "healed" { counter } else { 11 };
+                    wanted.rotated_at = later(since);
+                    wanted.last_used_at = later(since);
+                    wanted.idle_expires_at = later(since + IDLE);
+                    wanted.key_id = 2;
+                }
+                if expected == "reused" {
+                    wanted.ended = Some((later(since), EndReason::Reuse));
+                }
+                assert_eq!(stored, wanted, "{ahead} ahead, {since} ms after");
+                match outcome {
+                    Advance::Advanced(live) | Advance::Same(live) | Advance::Healed(live) => {
+                        assert_eq!(live.session, wanted);
+                        assert_eq!(live.roles, account.roles);
+                        assert_eq!(live.client_scopes, client.scopes);
+                        assert_eq!(live.access_lifetime, client.access_lifetime);
+                    }
+                    Advance::Reused(ended) => {
+                        assert_eq!(ended, wanted);
+                        let again = store.advance(&presented(&session, 10, later(since))).await.unwrap();
+                        assert!(matches!(again, Advance::Ended(EndReason::Reuse)));
+                    }
+                    other => panic!("{}", name(&other)),
+                }
+            }
+        }
+    }
+
+    async fn of_64_at_once_one_advances_and_all_others_get_the_same(ground) {
+        let (_, _, session) = logged_in(&ground.store).await;
+        let mut tasks = Vec::new();
+        for _ in 0..64 {
+            let (store, token) = (ground.store.clone(), presented(&session, 1, later(GRACE)));
+            tasks.push(tokio::spawn(async move { store.advance(&token).await.unwrap() }));
+        }
+        let (mut advanced, mut same) = (0, 0);
+        for task in tasks {
+            match task.await.unwrap() {
+                Advance::Advanced(live) => {
+                    advanced += 1;
+                    assert_eq!(live.session.counter, 2);
+                }
+                Advance::Same(live) => {
+                    same += 1;
+                    assert_eq!((live.session.counter, live.session.rotated_at), (2, later(GRACE)));
+                }
+                other => panic!("{}", name(&other)),
+            }
+        }
+        assert_eq!((advanced, same), (1, 63));
+    }
+
+    async fn a_clock_that_ran_ahead_is_healed_by_the_next_refresh(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let ahead = Session { rotated_at: later(3_600_000), expires_at: later(9_000_000), ..session(&account, &client) };
+        assert_eq!(store.start_session(&login(&ahead)).await.unwrap(), Start::Started);
+        let Advance::Advanced(live) = store.advance(&presented(&ahead, 1, NOW)).await.unwrap() else {
+            panic!("the future is no grace")
+        };
+        assert_eq!((live.session.counter, live.session.rotated_at), (2, NOW));
+
+        let skewed = Session { id: uuid(), rotated_at: later(30_000), ..ahead.clone() };
+        assert_eq!(store.start_session(&login(&skewed)).await.unwrap(), Start::Started);
+        let same = store.advance(&presented(&skewed, 1, NOW)).await.unwrap();
+        assert_eq!(name(&same), "same", "another replica's clock may be a little ahead");
+    }
+
+    async fn idle_expiry_never_passes_the_absolute_one(ground) {
+        let store = &ground.store;
+        let (_, _, session) = logged_in(store).await;
+        let mut at = NOW;
+        for counter in 1.. {
+            at = Timestamp(at.0 + IDLE - 1);
+            match store.advance(&presented(&session, counter, at)).await.unwrap() {
+                Advance::Advanced(live) => {
+                    let idle = (at.0 + IDLE).min(session.expires_at.0);
+                    assert_eq!(live.session.idle_expires_at, Timestamp(idle));
+                }
+                outcome => {
+                    assert_eq!(name(&outcome), "expired");
+                    assert!(at >= session.expires_at);
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn a_refused_token_is_told_why_and_moves_nothing(ground) {
+        let store = &ground.store;
+        let (account, client, session) = logged_in(store).await;
+        let token = presented(&session, 1, later(GRACE));
+        let outcome = async |token: Presented<'_>| name(&store.advance(&token).await.unwrap());
+        assert_eq!(outcome(Presented { client: uuid(), ..token.clone() }).await, "unknown");
+        assert_eq!(outcome(Presented { session: uuid(), ..token.clone() }).await, "unknown");
+        assert_eq!(outcome(Presented { now: later(IDLE), ..token.clone() }).await, "expired");
+        for bad in ["https://orders", "", "%", "https://orders.example https://mail.example", "a\0b", "HTTPS://ORDERS.EXAMPLE"] {
+            let asked = Presented { audience: Some(bad), ..token.clone() };
+            assert_eq!(outcome(asked).await, "audience not allowed", "{bad:?}");
+        }
+        let none = Client { audiences: vec![], ..client.clone() };
+        assert!(store.set_client(&none).await.unwrap());
+        assert_eq!(outcome(token.clone()).await, "audience not allowed", "the session's own is gone too");
+        assert_eq!(outcome(Presented { audience: Some(""), ..token.clone() }).await, "audience not allowed");
+        assert_eq!(store.session(session.id).await.unwrap().unwrap(), session);
+        assert_eq!(outcome(Presented { audience: Some(OWN), ..token.clone() }).await, "advanced");
+        assert!(store.set_client(&client).await.unwrap());
+        let next = presented(&session, 2, later(2 * GRACE));
+        assert_eq!(outcome(Presented { audience: Some("https://mail.example"), ..next.clone() }).await, "advanced");
+        ground.tell(&format!("UPDATE accounts SET session_epoch = 7 WHERE id = '{}'", account.id)).await;
+        assert_eq!(outcome(presented(&session, 3, later(3 * GRACE))).await, "account moved");
+        ground.tell(&format!("UPDATE accounts SET session_epoch = 0, enabled = 0 WHERE id = '{}'", account.id)).await;
+        assert_eq!(outcome(presented(&session, 3, later(3 * GRACE))).await, "account moved");
+    }
+
+    async fn a_session_for_keyward_itself_needs_no_audience_of_the_client(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let own = Session { audience: None, ..session(&account, &client) };
+        assert_eq!(store.start_session(&login(&own)).await.unwrap(), Start::Started);
+        assert!(store.set_client(&Client { audiences: vec![], ..client }).await.unwrap());
+        assert_eq!(name(&store.advance(&presented(&own, 1, later(GRACE))).await.unwrap()), "advanced");
+    }
+
+    async fn a_spent_token_ends_the_session_whatever_audience_it_asks_for(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let session = Session { counter: 5, ..session(&account, &client) };
+        assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+        let spent = Presented { audience: Some("https://elsewhere"), ..presented(&session, 1, later(1)) };
+        assert_eq!(name(&store.advance(&spent).await.unwrap()), "reused");
+    }
+
+    async fn rights_are_those_of_the_moment(ground) {
+        let store = &ground.store;
+        let (account, client, session) = logged_in(store).await;
+        store.set_roles(account.id, &[], NOW).await.unwrap();
+        store.set_client(&Client { scopes: words("a b"), access_lifetime: None, ..client }).await.unwrap();
+        let Advance::Same(live) = store.advance(&presented(&session, 1, later(1))).await.unwrap() else { panic!() };
+        assert_eq!((live.roles, live.client_scopes, live.access_lifetime), (vec![], words("a b"), None));
+    }
+
+    async fn sessions_end_once_and_only_for_their_owner(ground) {
+        let store = &ground.store;
+        let (account, client, first) = logged_in(store).await;
+        let second = Session { created_at: later(5), ..session(&account, &client) };
+        assert_eq!(store.start_session(&login(&second)).await.unwrap(), Start::Started);
+        let listed = store.sessions_of(account.id, later(5), 10).await.unwrap();
+        assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [second.id, first.id]);
+        assert_eq!(store.sessions_of(account.id, later(5), 1).await.unwrap().len(), 1);
+        assert!(!store.end_session(first.id, Some(uuid()), EndReason::Logout, later(6)).await.unwrap());
+        assert!(store.end_session(first.id, Some(account.id), EndReason::Logout, later(6)).await.unwrap());
+        assert!(!store.end_session(first.id, None, EndReason::Operator, later(7)).await.unwrap());
+        let outcome = store.advance(&presented(&first, 1, later(GRACE))).await.unwrap();
+        assert!(matches!(outcome, Advance::Ended(EndReason::Logout)));
+        assert_eq!(store.end_sessions_of(account.id, EndReason::LogoutAll, later(8)).await.unwrap(), 1);
+        assert_eq!(store.account(account.id).await.unwrap().unwrap().session_epoch, 1);
+        assert!(store.sessions_of(account.id, later(8), 10).await.unwrap().is_empty());
+        assert_eq!(store.end_sessions_of(uuid(), EndReason::LogoutAll, NOW).await.unwrap(), 0);
+    }
+
+    async fn all_sessions_of_all_accounts_can_end_at_once(ground) {
+        let store = &ground.store;
+        let (_, _, first) = logged_in(store).await;
+        let (_, _, second) = logged_in(store).await;
+        assert_eq!(store.end_all_sessions(EndReason::KeyCompromised, later(1)).await.unwrap(), 2);
+        assert_eq!(store.end_all_sessions(EndReason::KeyCompromised, later(1)).await.unwrap(), 0);
+        for session in [first, second] {
+            let ended = store.session(session.id).await.unwrap().unwrap().ended;
+            assert_eq!(ended, Some((later(1), EndReason::KeyCompromised)));
+        }
+    }
+
+    async fn a_sweep_takes_the_dead_in_bounded_bites(ground) {
+        let store = &ground.store;
+        let (account, client, alive) = logged_in(store).await;
+        for n in 0..6 {
+            let session = session(&account, &client);
+            let (idle, end) = if n < 3 { (later(10), later(20)) } else { (later(IDLE), later(IDLE)) };
+            let session = Session { idle_expires_at: idle, expires_at: end, ..session };
+            assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+            if n >= 3 {
+                assert!(store.end_session(session.id, None, EndReason::Operator, later(10)).await.unwrap());
+            }
+        }
+        assert_eq!(store.sweep_sessions(later(10), 100).await.unwrap(), 0);
+        assert_eq!(store.sweep_sessions(later(11), 4).await.unwrap(), 4);
+        assert_eq!(store.sweep_sessions(later(11), 4).await.unwrap(), 2);
+        assert_eq!(store.sweep_sessions(later(11), 4).await.unwrap(), 0);
+        assert!(store.session(alive.id).await.unwrap().is_some());
+    }
+}
