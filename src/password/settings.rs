@@ -27,21 +27,6 @@ pub struct HashSettings {
     pub deadline: Duration,
 }
 
-impl Default for HashSettings {
-    /// The OWASP recommendation m=19456 t=2 p=1.
-    fn default() -> HashSettings {
-        HashSettings {
-            memory_kib: 19_456,
-            iterations: 2,
-            parallelism: 1,
-            threads: 0,
-            queue: 256,
-            queue_bytes: 80 << 20,
-            deadline: Duration::from_secs(2),
-        }
-    }
-}
-
 impl HashSettings {
     /// What new hashes are computed with, if Argon2 takes it.
     pub(super) fn recipe(&self) -> Result<Recipe, StartRefused> {
@@ -127,7 +112,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_the_numbers() {
-        let settings = HashSettings { threads: 4, memory_kib: 65_536, ..HashSettings::default() };
+        let settings = HashSettings {
+            memory_kib: 65_536,
+            iterations: 2,
+            parallelism: 1,
+            threads: 4,
+            queue: 256,
+            queue_bytes: 80 << 20,
+            deadline: Duration::from_secs(2),
+        };
         let refused = settings.fits(Some(256 << 20)).unwrap_err().to_string();
         assert!(
             refused.contains("336 MiB") && refused.contains("256 MiB") && refused.contains("4 threads"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::store::{KeyState, Ring, SigningKey};
 
-/// The timing rules; [`Policy::check`] says whether they fit together.
+/// The timing rules; the configuration refuses those that do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a key signs; `None`: it is rotated by hand only.
@@ -24,49 +24,7 @@ pub struct Policy {
     pub clock_skew: Duration,
 }
 
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            every: Some(Duration::from_secs(30 * 86_400)),
-            lead: Duration::from_secs(86_400),
-            lease: Duration::from_secs(3_600),
-            jwks_max_age: Duration::from_secs(300),
-            verifier_poll: Duration::from_secs(60),
-            clock_skew: Duration::from_secs(60),
-        }
-    }
-}
-
 impl Policy {
-    /// Whether the rules fit together.
-    ///
-    /// # Errors
-    /// A sentence that says which numbers collide.
-    pub fn check(&self) -> Result<(), String> {
-        if self.lease < Duration::from_secs(1) {
-            return Err(format!("lease ({}) must be at least 1s", seconds(self.lease)));
-        }
-        if self.jwks_max_age < Duration::from_secs(1) {
-            return Err(format!("jwks.max_age ({}) must be at least 1s", seconds(self.jwks_max_age)));
-        }
-        if self.every.is_some_and(|every| every.is_zero()) {
-            return Err("rotation.every must be above 0s; write `off` to rotate by hand".to_owned());
-        }
-        if self.lead < self.reach() {
-            return Err(format!(
-                "rotation.lead ({}) is shorter than lease ({}) + 2 × jwks.max_age ({}) + verifier_poll ({}) + \
-                 clock_skew ({}) = {}: a verifier could meet a key it has not seen",
-                seconds(self.lead),
-                seconds(self.lease),
-                seconds(self.jwks_max_age),
-                seconds(self.verifier_poll),
-                seconds(self.clock_skew),
-                seconds(self.reach()),
-            ));
-        }
-        Ok(())
-    }
-
     /// How long after a change of the set a reader may still hold the older one, whatever clock stamped the change.
     ///
     /// Twice `max_age`, because some caches drop `Age`.
@@ -206,13 +164,5 @@ fn rotation_due(ring: &Ring, policy: &Policy) -> Due {
         (None, _) => Due::Now,
         (Some(_), None) => Due::Never,
         (Some(active), Some(every)) => Due::At(active.activated_at.unwrap_or(active.staged_at).plus(every)),
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    if duration.subsec_millis() == 0 {
-        format!("{}s", duration.as_secs())
-    } else {
-        format!("{}ms", duration.as_millis())
     }
 }

@@ -12,12 +12,18 @@ use super::memory::{Crash, Memory};
 use super::pem::{self, PemError, PemKey};
 use super::{Bits, Job, KeyRing, Keysmith, Maker, NotConfirmed, Policy, SigningError, sign};
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::random::Random;
 use crate::store::{KeyState, Ring, SigningKeys};
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
 const LIFETIME: u32 = 300;
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// The timing rules of an operator who sets none.
+fn policy() -> Policy {
+    crate::app::signing_policy(&Config::from_text("").unwrap())
+}
 
 struct Shop {
     store: Arc<Memory>,
@@ -33,7 +39,7 @@ impl Shop {
         let keyring = Arc::new(Keyring::new("default", vec![data_key], 1).ok().unwrap());
         let maker = Arc::new(Maker::new(Arc::clone(&keyring), Bits::Rsa2048, LIFETIME));
         let (store, clock) = (Arc::new(Memory::default()), Clock::wound(START));
-        let shop = Shop { store, keyring, maker, policy: Policy::default(), clock };
+        let shop = Shop { store, keyring, maker, policy: policy(), clock };
         shop.smith().bootstrap().await.unwrap();
         shop
     }
@@ -300,8 +306,7 @@ async fn a_key_moved_to_another_row_or_swapped_does_not_sign() {
     let (active, staged) = (shop.kid(KeyState::Active), shop.kid(KeyState::Staged));
     let foreign = shop.store.peek().keys.iter().find(|key| key.kid == staged).unwrap().private.clone();
     shop.store.edit(&active, |key| key.private = foreign);
-    let loaded =
-        KeyRing::load(&*shop.store, Arc::clone(&shop.keyring), Policy::default(), shop.clock.clone()).await;
+    let loaded = KeyRing::load(&*shop.store, Arc::clone(&shop.keyring), policy(), shop.clock.clone()).await;
     assert!(matches!(loaded.err(), Some(SigningError::Open(_))));
 }
 
@@ -547,26 +552,16 @@ async fn the_running_job_follows_a_command_within_a_second_and_stops_when_told()
 }
 
 #[test]
-fn a_policy_says_which_numbers_collide() {
-    assert_eq!(Policy::default().check(), Ok(()));
-    let lead = Duration::from_secs(3_600 + 600 + 60 + 60);
-    assert_eq!(Policy { lead, ..Policy::default() }.check(), Ok(()));
-    let short = Policy { lead: lead - Duration::from_millis(1), ..Policy::default() }.check().err().unwrap();
-    for word in ["4319999ms", "3600s", "300s", "60s", "4320s", "rotation.lead", "lease", "clock_skew"] {
-        assert!(short.contains(word), "{short}");
-    }
-    for wrong in [
-        Policy { every: Some(Duration::ZERO), ..Policy::default() },
-        Policy { lease: Duration::ZERO, ..Policy::default() },
-        Policy { jwks_max_age: Duration::from_millis(999), ..Policy::default() },
-    ] {
-        assert!(wrong.check().is_err());
-    }
+fn the_shortest_lead_that_the_configuration_takes_is_the_reach() {
+    let reach = policy().reach().as_secs();
+    assert!(Config::from_text(&format!("rotation.lead = \"{reach}s\"")).is_ok());
+    let refused = Config::from_text(&format!("rotation.lead = \"{}s\"", reach - 1)).err().unwrap();
+    assert!(refused.to_string().contains("rotation.lead"), "{refused}");
 }
 
 #[test]
 fn rotation_off_stages_and_retires_but_never_activates() {
-    let policy = Policy { every: None, ..Policy::default() };
+    let policy = Policy { every: None, ..policy() };
     let mut active = super::key::fake("a", 60, START);
     active.state = KeyState::Active;
     active.activated_at = Some(START);
