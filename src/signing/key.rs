@@ -134,12 +134,17 @@ pub fn staged(
 
 /// A staged record of a public key alone.
 pub(super) fn record(public: &Jwk, max_lifetime: u32, now: Timestamp) -> Result<SigningKey, SigningError> {
-    Ok(SigningKey {
-        kid: public.kid.to_string(),
+    let jwk =
+        serde_json::to_string(public).map_err(|_| SigningError::Unusable("its JWK cannot be written"))?;
+    Ok(written(public.kid.as_str(), jwk, max_lifetime, now))
+}
+
+fn written(kid: &str, public_jwk: String, max_lifetime: u32, now: Timestamp) -> SigningKey {
+    SigningKey {
+        kid: kid.to_owned(),
         alg: ALG.to_owned(),
         state: KeyState::Staged,
-        public_jwk: serde_json::to_string(public)
-            .map_err(|_| SigningError::Unusable("its JWK cannot be written"))?,
+        public_jwk,
         private: None,
         max_lifetime,
         staged_at: now,
@@ -148,7 +153,7 @@ pub(super) fn record(public: &Jwk, max_lifetime: u32, now: Timestamp) -> Result<
         publish_until: None,
         retired_at: None,
         revoked_at: None,
-    })
+    }
 }
 
 fn place(kid: &str) -> Context {
@@ -217,18 +222,6 @@ impl Maker {
 
 #[cfg(test)]
 pub(super) fn fake(kid: &str, max_lifetime: u32, now: Timestamp) -> SigningKey {
-    SigningKey {
-        kid: kid.to_owned(),
-        alg: ALG.to_owned(),
-        state: KeyState::Staged,
-        public_jwk: format!("{{\"kid\":\"{kid}\"}}"),
-        private: Some(format!("private {kid}")),
-        max_lifetime,
-        staged_at: now,
-        activated_at: None,
-        retiring_at: None,
-        publish_until: None,
-        retired_at: None,
-        revoked_at: None,
-    }
+    let jwk = format!("{{\"kid\":\"{kid}\"}}");
+    SigningKey { private: Some(format!("private {kid}")), ..written(kid, jwk, max_lifetime, now) }
 }
