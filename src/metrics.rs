@@ -1,6 +1,7 @@
 //! What is counted, in OpenMetrics text; every label value comes from a closed set.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::grant::{Grants, Issued, Refused};
 
@@ -42,7 +43,7 @@ pub struct Metrics {
     generation: Gauge,
     hashing_queue: Gauge,
     hashing_busy: Gauge,
-    hashing_rejected: Gauge,
+    hashing_rejected: Counter,
 }
 
 impl Default for Metrics {
@@ -65,7 +66,7 @@ impl Metrics {
             generation: Gauge::default(),
             hashing_queue: Gauge::default(),
             hashing_busy: Gauge::default(),
-            hashing_rejected: Gauge::default(),
+            hashing_rejected: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("logins", "Logins by outcome", metrics.logins.clone());
@@ -73,11 +74,12 @@ impl Metrics {
         let help = "Access tokens refused by Keyward's own routes, by reason";
         registry.register("refused_tokens", help, metrics.refused_tokens.clone());
         registry.register("http_answers", "Answers by route and status", metrics.answers.clone());
-        registry.register("http_seconds", "Seconds to the answer, by route", metrics.seconds.clone());
+        let help = "Seconds to the answer, by route";
+        registry.register_with_unit("http", help, Unit::Seconds, metrics.seconds.clone());
         registry.register("ring_generation", "Generation of the key ring", metrics.generation.clone());
         registry.register("hashing_queue", "Passwords waiting to be hashed", metrics.hashing_queue.clone());
         registry.register("hashing_busy", "Hashing threads at work", metrics.hashing_busy.clone());
-        let help = "Passwords turned away before hashing since the start";
+        let help = "Passwords turned away before hashing";
         registry.register("hashing_rejected", help, metrics.hashing_rejected.clone());
         metrics
     }
@@ -114,7 +116,8 @@ impl Metrics {
         self.generation.set(grants.ring.generation());
         self.hashing_queue.set(number(hasher.waiting() as u64));
         self.hashing_busy.set(number(hasher.busy() as u64));
-        self.hashing_rejected.set(number(hasher.rejected()));
+        // The hasher counts; `max`, because another scrape may be ahead of this one.
+        self.hashing_rejected.inner().fetch_max(hasher.rejected(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         let steps = grants.store.calls();
