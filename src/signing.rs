@@ -41,8 +41,13 @@ pub enum SigningError {
     #[error("the signing key could not be sealed: {0}")]
     Seal(#[from] keyward_envelope::SealError),
     /// A private key does not open: another master key, another row, or changed bytes.
-    #[error("the signing key does not open: {0}")]
-    Open(#[from] keyward_envelope::OpenError),
+    #[error("signing key {kid} does not open: {cause}")]
+    Open {
+        /// Which.
+        kid: String,
+        /// Why.
+        cause: keyward_envelope::OpenError,
+    },
     /// An imported key was refused.
     #[error(transparent)]
     Pem(#[from] pem::PemError),
@@ -50,10 +55,14 @@ pub enum SigningError {
     #[error("the signing key is {0}")]
     Unusable(&'static str),
     /// A record of the ring contradicts itself.
-    #[error("the record of signing key {kid} is damaged")]
+    #[error(
+        "signing key {kid} is neither published nor used, because {why}; `keyward keys revoke` removes it"
+    )]
     Corrupt {
         /// Which.
         kid: String,
+        /// What of its row disagrees.
+        why: &'static str,
     },
     /// A key could not be generated.
     #[error("no signing key could be generated")]

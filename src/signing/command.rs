@@ -226,10 +226,11 @@ impl<S: SigningKeys> Keysmith<'_, S> {
     /// The public half of a key, whatever its state.
     ///
     /// # Errors
-    /// [`SigningError::Refused`] when there is no such key.
+    /// [`SigningError::Refused`] when there is no such key, [`SigningError::Corrupt`] when its id is not its thumbprint.
     pub async fn export_public(&self, kid: &str, format: Format) -> Result<String, SigningError> {
         let ring = self.begun().await?;
         let key = find(&ring, kid)?;
+        key::public(key)?;
         match format {
             Format::Jwk => Ok(key.public_jwk.clone()),
             Format::Pem => Ok(pem::write_public(&key.public_jwk)?),

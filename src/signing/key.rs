@@ -7,7 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use keyward_envelope::{Context, Keyring, Sealed};
-use keyward_verifier::Jwk;
+use keyward_verifier::{Jwk, thumbprint};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Timestamp};
@@ -109,11 +109,32 @@ impl PrivateKey {
 /// # Errors
 /// [`SigningError::Open`] when it does not open, [`SigningError::Corrupt`] when it is missing or another key.
 pub fn unseal(keyring: &Keyring, key: &SigningKey) -> Result<PrivateKey, SigningError> {
-    let corrupt = || SigningError::Corrupt { kid: key.kid.clone() };
-    let sealed = Sealed::parse(key.private.as_deref().ok_or_else(corrupt)?)?;
-    let der = keyring.unseal(&place(&key.kid), &sealed)?;
-    let private = PrivateKey::from_pkcs8(der.expose())?;
-    if private.public()?.kid.as_str() == key.kid { Ok(private) } else { Err(corrupt()) }
+    let corrupt = |why| SigningError::Corrupt { kid: key.kid.clone(), why };
+    let shut = |cause| SigningError::Open { kid: key.kid.clone(), cause };
+    let sealed = key.private.as_deref().ok_or_else(|| corrupt("its private part is missing"))?;
+    let der = Sealed::parse(sealed).and_then(|sealed| keyring.unseal(&place(&key.kid), &sealed));
+    let private = PrivateKey::from_pkcs8(der.map_err(shut)?.expose())
+        .map_err(|_| corrupt("its private part is not a consistent RSA key"))?;
+    if private.public()?.kid.as_str() == key.kid {
+        Ok(private)
+    } else {
+        Err(corrupt("its private part belongs to another public key"))
+    }
+}
+
+/// The public half of a stored key, which must be the one its `kid` names.
+///
+/// # Errors
+/// [`SigningError::Corrupt`] when it cannot be read or its thumbprint (RFC 7638) is another.
+pub fn public(key: &SigningKey) -> Result<Jwk, SigningError> {
+    let corrupt = |why| SigningError::Corrupt { kid: key.kid.clone(), why };
+    let jwk: Jwk =
+        serde_json::from_str(&key.public_jwk).map_err(|_| corrupt("its public part cannot be read"))?;
+    if jwk.kid.as_str() == key.kid && thumbprint(&jwk.n, &jwk.e) == jwk.kid {
+        Ok(jwk)
+    } else {
+        Err(corrupt("its id is not the thumbprint of its public part"))
+    }
 }
 
 /// A staged record for a key: its private half sealed for this row, stamped with `now`.

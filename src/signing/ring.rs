@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_envelope::Keyring;
-use keyward_verifier::{Jwk, JwkSet, KeyId, KeySet};
+use keyward_verifier::{JwkSet, KeyId, KeySet};
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::signing::token::{ActiveKey, Tally};
-use crate::signing::{Policy, SigningError, key, lifecycle};
+use crate::signing::{Policy, SigningError, key};
 use crate::store::{KeyState, Ring, SigningKey, SigningKeys};
 
 const ATTEMPTS: u32 = 5;
@@ -62,10 +62,11 @@ struct Snapshot {
 }
 
 impl KeyRing {
-    /// Reads the ring from the store and unseals the active key.
+    /// Reads the ring from the store, unseals the active key, and makes sure that every key is what its id says.
     ///
     /// # Errors
-    /// [`SigningError::Empty`] when there are no keys yet, and whatever keeps the active key from being used.
+    /// [`SigningError::Empty`] when there are no keys yet, [`SigningError::Corrupt`] when the halves or the id of one
+    /// disagree, [`SigningError::Open`] when a private half does not open.
     pub async fn load<S: SigningKeys>(
         store: &S,
         keyring: Arc<Keyring>,
@@ -230,17 +231,39 @@ impl KeyRing {
 }
 
 impl Snapshot {
-    /// The public side must be whole; an active key that does not open is left out and reported, so that a key
-    /// revoked in the same generation stops signing all the same.
+    /// A damaged key is left out and a private half that does not open does not sign; the first such problem is
+    /// reported beside the snapshot, so that a key revoked in the same generation stops signing all the same.
     fn build(
         ring: &Ring,
         keyring: &Keyring,
         policy: &Policy,
         held: Option<&Arc<ActiveKey>>,
     ) -> Result<(Snapshot, Option<SigningError>), SigningError> {
-        let set = published_set(ring)?;
+        let (mut set, mut active, mut problems) = (JwkSet::default(), None, Vec::new());
+        for record in published(ring) {
+            let checked = key::public(record).map(|jwk| (jwk, private_half(record, keyring, held)));
+            let (jwk, half) = match checked {
+                Ok((_, Err(damaged @ SigningError::Corrupt { .. }))) | Err(damaged) => {
+                    problems.push(damaged);
+                    continue;
+                }
+                Ok(sound) => sound,
+            };
+            set.keys.push(jwk);
+            match half {
+                Ok(signs) => active = active.or(signs),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for problem in &problems {
+            tracing::error!(%problem, "the key ring is not whole");
+        }
+        let mut problem = problems.into_iter().next();
+        if active.is_none() {
+            problem = problem.or(Some(SigningError::Empty));
+        }
         if set.keys.is_empty() {
-            return Err(SigningError::Empty);
+            return Err(problem.unwrap_or(SigningError::Empty));
         }
         let body = serde_json::to_vec(&set).map_err(|_| SigningError::Unusable("not fit for a JWK set"))?;
         let cache_control = format!("public, max-age={}", policy.jwks_max_age.as_secs());
@@ -248,16 +271,15 @@ impl Snapshot {
             .keys
             .iter()
             .filter(|key| key.state == KeyState::Revoked)
-            .map(|key| KeyId::parse(&key.kid).map_err(|_| SigningError::Corrupt { kid: key.kid.clone() }))
+            .map(|key| {
+                let why = "it is no key id";
+                KeyId::parse(&key.kid).map_err(|_| SigningError::Corrupt { kid: key.kid.clone(), why })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let keys = KeySet::from_jwks(&set).map_err(|_| SigningError::Unusable("not fit for a JWK set"))?;
         for (kid, reason) in keys.skipped() {
             tracing::error!(?kid, ?reason, "a published key is one that verifiers refuse; revoke it");
         }
-        let (active, problem) = match active_key(ring, keyring, held) {
-            Ok(key) => (Some(key), None),
-            Err(problem) => (None, Some(problem)),
-        };
         let snapshot = Snapshot {
             generation: ring.generation,
             active,
@@ -268,32 +290,32 @@ impl Snapshot {
     }
 }
 
-fn active_key(
-    ring: &Ring,
+/// The key to sign with, if the record is the active one; a staged one must only open, before its turn comes.
+fn private_half(
+    record: &SigningKey,
     keyring: &Keyring,
     held: Option<&Arc<ActiveKey>>,
-) -> Result<Arc<ActiveKey>, SigningError> {
-    let record = lifecycle::active(ring).ok_or(SigningError::Empty)?;
-    if let Some(held) = held.filter(|held| held.kid() == record.kid) {
-        held.raised(record.max_lifetime);
-        return Ok(Arc::clone(held));
+) -> Result<Option<Arc<ActiveKey>>, SigningError> {
+    match (record.state, held) {
+        (KeyState::Active, Some(held)) if held.kid() == record.kid => {
+            held.raised(record.max_lifetime);
+            Ok(Some(Arc::clone(held)))
+        }
+        (KeyState::Active, _) => {
+            let private = key::unseal(keyring, record)?;
+            Ok(Some(Arc::new(ActiveKey::new(record.kid.clone(), private, record.max_lifetime)?)))
+        }
+        (KeyState::Staged, _) => key::unseal(keyring, record).map(|_| None),
+        _ => Ok(None),
     }
-    let private = key::unseal(keyring, record)?;
-    Ok(Arc::new(ActiveKey::new(record.kid.clone(), private, record.max_lifetime)?))
 }
 
 /// Active first, because some clients take `keys[0]`; then staged, then retiring; by age within a state.
-fn published_set(ring: &Ring) -> Result<JwkSet, SigningError> {
+fn published(ring: &Ring) -> impl Iterator<Item = &SigningKey> {
     let mut published: Vec<(u8, &SigningKey)> =
         ring.keys.iter().filter_map(|key| rank(key.state).map(|rank| (rank, key))).collect();
     published.sort_by(|(a, x), (b, y)| (a, x.staged_at, &x.kid).cmp(&(b, y.staged_at, &y.kid)));
-    let read = |key: &SigningKey| {
-        serde_json::from_str::<Jwk>(&key.public_jwk)
-            .ok()
-            .filter(|jwk| jwk.kid.as_str() == key.kid)
-            .ok_or_else(|| SigningError::Corrupt { kid: key.kid.clone() })
-    };
-    Ok(JwkSet { keys: published.into_iter().map(|(_, key)| read(key)).collect::<Result<_, _>>()? })
+    published.into_iter().map(|(_, key)| key)
 }
 
 fn rank(state: KeyState) -> Option<u8> {

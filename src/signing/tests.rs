@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward_envelope::{DataKey, Keyring, Suite};
-use keyward_verifier::{AccessClaims, Audience, JwkSet, Scopes, Verifier};
+use keyward_envelope::{Context, DataKey, Keyring, Suite};
+use keyward_verifier::{AccessClaims, Audience, JwkSet, KeyId, Scopes, Verifier};
 
 use super::command::{Format, Mode, Reach, Rotated};
+use super::key::PrivateKey;
 use super::lifecycle::{self, Plan, Readiness, plan};
 use super::memory::{Crash, Memory};
 use super::pem::{self, PemError, PemKey};
@@ -14,7 +15,7 @@ use super::{Bits, Job, KeyRing, Keysmith, Maker, NotConfirmed, Policy, SigningEr
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::random::Random;
-use crate::store::{KeyState, Ring, SigningKeys};
+use crate::store::{KeyState, Ring, SigningKey, SigningKeys};
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
 const LIFETIME: u32 = 300;
@@ -307,7 +308,53 @@ async fn a_key_moved_to_another_row_or_swapped_does_not_sign() {
     let foreign = shop.store.peek().keys.iter().find(|key| key.kid == staged).unwrap().private.clone();
     shop.store.edit(&active, |key| key.private = foreign);
     let loaded = KeyRing::load(&*shop.store, Arc::clone(&shop.keyring), policy(), shop.clock.clone()).await;
-    assert!(matches!(loaded.err(), Some(SigningError::Open(_))));
+    assert!(matches!(loaded.err(), Some(SigningError::Open { kid, .. }) if kid == active));
+}
+
+/// Two keys of another deployment under the same master key: an attacker with the database has them to swap.
+#[tokio::test]
+async fn a_key_whose_row_contradicts_itself_is_neither_published_nor_used_but_named() {
+    let shop = Shop::open().await;
+    let whole = shop.store.peek();
+    let stranger = PrivateKey::generate(Bits::Rsa2048).unwrap();
+    let (der, jwk) = (stranger.to_pkcs8().unwrap(), stranger.public().unwrap());
+    let sealed = |kid: &str, bytes: &[u8]| {
+        let place = Context::column("signing_keys", "private").row(kid);
+        Some(shop.keyring.seal(&place, bytes).unwrap().into_string())
+    };
+    for state in [KeyState::Active, KeyState::Staged] {
+        let kid = shop.kid(state);
+        let mut named = jwk.clone();
+        named.kid = KeyId::parse(&kid).unwrap();
+        let swaps: [(&str, &dyn Fn(&mut SigningKey)); 5] = [
+            ("thumbprint", &|key| key.public_jwk = serde_json::to_string(&jwk).unwrap()),
+            ("thumbprint", &|key| key.public_jwk = serde_json::to_string(&named).unwrap()),
+            ("cannot be read", &|key| key.public_jwk = "{}".to_owned()),
+            ("another public key", &|key| key.private = sealed(&key.kid, &der)),
+            ("consistent", &|key| key.private = sealed(&key.kid, &der[1..])),
+        ];
+        for (word, swap) in swaps {
+            shop.store.restore(whole.clone());
+            let running = shop.ring().await;
+            shop.store.edit(&kid, swap);
+            let load = KeyRing::load(&*shop.store, Arc::clone(&shop.keyring), policy(), shop.clock.clone());
+            let refused = load.await.err().unwrap().to_string();
+            assert!(refused.contains(&kid) && refused.contains(word), "{refused}");
+
+            // A running replica goes on with the private half that it checked when it loaded it.
+            let untouched = state == KeyState::Active && !matches!(word, "thumbprint" | "cannot be read");
+            match running.confirm(&*shop.store).await {
+                Ok(()) => assert!(untouched, "{word}"),
+                Err(refused) => assert!(refused.to_string().contains(&kid), "{refused}"),
+            }
+            assert_eq!(set(&running).keys.iter().any(|key| key.kid.as_str() == kid), untouched, "{word}");
+            assert_eq!(running.signing().is_ok_and(|key| key.kid() == kid), untouched, "{word}");
+        }
+        shop.smith().revoke(&kid, Reach::Key).await.unwrap();
+        let healed = shop.ring().await;
+        assert!(set(&healed).keys.iter().all(|key| key.kid.as_str() != kid));
+        shop.store.restore(whole.clone());
+    }
 }
 
 #[tokio::test]
@@ -595,7 +642,7 @@ fn every_shape_of_one_key_reads_as_that_key() {
         match pem::read(&file(name), pass) {
             Ok(PemKey::Private(pkcs8, jwk)) => {
                 assert_eq!(jwk, expected, "{name}");
-                let key = super::key::PrivateKey::from_pkcs8(&pkcs8).ok().unwrap();
+                let key = PrivateKey::from_pkcs8(&pkcs8).ok().unwrap();
                 assert_eq!(key.public().ok().unwrap(), expected, "{name}");
             }
             Ok(PemKey::Public(_)) => panic!("{name} is private"),
@@ -657,7 +704,7 @@ fn a_private_key_whose_numbers_disagree_is_refused() {
         match pem::read(&text, None) {
             Err(error) => assert!(matches!(error, PemError::Inconsistent | PemError::NotRsa), "{error}"),
             // The redundant CRT numbers are computed anew.
-            Ok(PemKey::Private(pkcs8, _)) => assert!(super::key::PrivateKey::from_pkcs8(&pkcs8).is_ok()),
+            Ok(PemKey::Private(pkcs8, _)) => assert!(PrivateKey::from_pkcs8(&pkcs8).is_ok()),
             Ok(PemKey::Public(_)) => panic!("private"),
         }
     }
