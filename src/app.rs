@@ -322,6 +322,7 @@ pub fn hash_settings(config: &Config) -> HashSettings {
         queue: password.queue,
         queue_bytes: password.queue_memory,
         deadline: password.deadline,
+        quantum: config.login.quantum,
     }
 }
 

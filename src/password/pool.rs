@@ -76,6 +76,7 @@ pub struct Hasher {
     /// What is computed where there is no hash: current costs, and an output that no password has.
     dummy: Stored,
     tally: Arc<Tally>,
+    quantum: Arc<Quantum>,
     random: Random,
 }
 
@@ -85,6 +86,25 @@ struct Tally(Mutex<BTreeMap<String, u64>>);
 impl Tally {
     fn count(&self, recipe: &Recipe) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(recipe.to_string()).or_default() += 1;
+    }
+}
+
+/// What a comparison must stay below; the first that does not is logged.
+struct Quantum {
+    length: Duration,
+    exceeded: AtomicBool,
+}
+
+impl Quantum {
+    fn judge(&self, recipe: Recipe, spent: Duration) {
+        if spent > self.length && !self.exceeded.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %recipe,
+                "comparing a password took {} ms, longer than login.quantum ({} ms), so the time of a refused login may tell which accounts exist: raise login.quantum above it",
+                spent.as_millis(),
+                self.length.as_millis()
+            );
+        }
     }
 }
 
@@ -122,6 +142,7 @@ impl Hasher {
             arena_kib: settings.memory_kib,
             dummy,
             tally: Arc::default(),
+            quantum: Arc::new(Quantum { length: settings.quantum, exceeded: AtomicBool::new(false) }),
             random,
         };
         hasher.spawn(arenas)?;
@@ -184,8 +205,13 @@ impl Hasher {
             stored.recipe != self.current || stored.output.len() != OUTPUT || stored.salt.len() < SALT;
         let beyond = stored.recipe.memory_beyond(self.arena_kib);
         let bytes = beyond.saturating_add(password.bytes_held());
-        let tally = Arc::clone(&self.tally);
-        let work = move |arena: &mut Arena| stored.find(&password, arena, |recipe| tally.count(recipe));
+        let (tally, quantum) = (Arc::clone(&self.tally), Arc::clone(&self.quantum));
+        let work = move |arena: &mut Arena| {
+            let watch = Stopwatch::start();
+            let found = stored.find(&password, arena, |recipe| tally.count(recipe));
+            quantum.judge(stored.recipe, watch.elapsed());
+            found
+        };
         let found = self.submit(bytes, work).await?.map_err(|Unhashable| HashError::Failed)?;
         if corrupt {
             return Err(HashError::Corrupt);
@@ -330,6 +356,7 @@ mod tests {
         queue: 8,
         queue_bytes: 4 << 20,
         deadline: Duration::from_secs(60),
+        quantum: Duration::from_secs(60),
     };
     const LABEL: &str = "argon2id m=64 t=1 p=1";
     /// Argon2id of `correct horse battery` with t=2.

@@ -25,6 +25,8 @@ pub struct HashSettings {
     pub queue_bytes: u64,
     /// A job that cannot start within this is refused.
     pub deadline: Duration,
+    /// What a comparison must stay below, or the time of an answer tells whose hash it was: `login.quantum`.
+    pub quantum: Duration,
 }
 
 impl HashSettings {
@@ -120,6 +122,7 @@ mod tests {
             queue: 256,
             queue_bytes: 80 << 20,
             deadline: Duration::from_secs(2),
+            quantum: Duration::from_millis(100),
         };
         let refused = settings.fits(Some(256 << 20)).unwrap_err().to_string();
         assert!(
