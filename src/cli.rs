@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -305,9 +306,16 @@ fn read_secret(what: &str, ask: Ask) -> Result<Zeroizing<String>, Failed> {
             "there is no terminal to ask for the {what}: pipe it in with --{what}-stdin"
         )));
     }
-    let prompt = |text: String| rpassword::prompt_password(text).map(Zeroizing::new);
+    // With a handler, Ctrl-C ends the prompt and not the process, which would leave the terminal without echo.
+    let _interrupts = signal(SignalKind::interrupt())?;
+    let prompt = |text: String| match rpassword::prompt_password(text).map(Zeroizing::new) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {
+            Err(Failed::Refused(format!("no {what} was given; nothing was changed")))
+        }
+        typed => Ok(typed?),
+    };
     if ask == Ask::Once {
-        return Ok(prompt(format!("The {what}: "))?);
+        return prompt(format!("The {what}: "));
     }
     let first = prompt(format!("New {what}: "))?;
     if *first != *prompt(format!("The same {what} again: "))? {
