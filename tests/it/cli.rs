@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::app::{PASSWORD, Tokens};
 use crate::process::{Done, PATIENCE, Place, finish, until};
 
+mod terminal;
+mod warnings;
+
 const OTHER: &str = "a herd of quiet llamas";
 const PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/signing/testdata/");
 
