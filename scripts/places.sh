@@ -26,6 +26,7 @@ has_cargo_deny() { [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $cargo_
 missing() {
     command -v nginx >/dev/null || echo "nginx"
     command -v curl >/dev/null || echo "curl"
+    command -v openssl >/dev/null || echo "openssl"
     postgres_bin >/dev/null || echo "PostgreSQL 15 (server)"
     has_python_packages || echo "the Python packages of scripts/interop.d/requirements.txt"
     has_npm_packages || echo "Node with the npm packages of scripts/interop.d/package-lock.json"

@@ -1,4 +1,4 @@
-//! Two replicas on one database behind nginx, as people put them on the web.
+//! Two replicas on one database behind nginx, which ends TLS, as people put them on the web.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,9 +8,13 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, PASSWORD, Tokens};
-use crate::process::{PATIENCE, Place, Server, ask_on, finish, until};
+use crate::process::{PATIENCE, Place, Server, ask, finish, parse, until};
 
 const NGINX: &str = "/usr/sbin/nginx";
+const OPENSSL: &str = "/usr/bin/openssl";
+const CURL: &str = "/usr/bin/curl";
+/// The name in the certificate.
+const NAME: &str = "id.example";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const OFFICE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -36,12 +40,18 @@ fn front(place: Place) -> Option<Front> {
         eprintln!("left out: nginx, because KEYWARD_TEST_ENGINES names no server (scripts/test --fast)");
         return None;
     }
-    assert!(Path::new(NGINX).exists(), "nginx is missing: install what the tests need with ./scripts/setup");
+    for program in [NGINX, OPENSSL, CURL] {
+        assert!(
+            Path::new(program).exists(),
+            "{program} is missing: ./scripts/setup installs what the tests need"
+        );
+    }
     let replicas = [place.serve(), place.serve()];
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let [one, two] = [&replicas[0], &replicas[1]].map(|replica| replica.public);
     let folder = place.path("nginx");
     fs::create_dir(&folder).unwrap();
+    certificate(&folder);
     let text = format!(
         "daemon off;
         master_process off;
@@ -57,12 +67,14 @@ fn front(place: Place) -> Option<Front> {
             scgi_temp_path {0}/scgi;
             upstream keyward {{ server {one}; server {two}; keepalive 8; }}
             server {{
-                listen {at};
+                listen {at} ssl;
+                server_name {NAME};
+                ssl_certificate {0}/certificate.pem;
+                ssl_certificate_key {0}/key.pem;
                 location / {{
                     proxy_pass http://keyward;
                     proxy_http_version 1.1;
                     proxy_set_header Connection \"\";
-                    proxy_set_header Host $host;
                     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
                 }}
             }}
@@ -82,6 +94,25 @@ fn front(place: Place) -> Option<Front> {
     Some(Front { nginx, at, place, replicas })
 }
 
+/// For one test, signed by itself.
+fn certificate(folder: &Path) {
+    let mut command = Command::new(OPENSSL);
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    command.args(["-subj", &format!("/CN={NAME}"), "-addext", &format!("subjectAltName=DNS:{NAME}")]);
+    command.arg("-keyout").arg(folder.join("key.pem")).arg("-out").arg(folder.join("certificate.pem"));
+    finish(command, "").ok();
+}
+
 #[expect(clippy::disallowed_methods, reason = "which other programs tests may use is asked of scripts/test")]
 fn engines_run() -> bool {
     std::env::var("KEYWARD_TEST_ENGINES").map_or(true, |engines| engines.contains("postgres"))
@@ -98,16 +129,29 @@ fn place() -> Place {
 }
 
 impl Front {
-    /// Asks from a source address of one's own; loopback has many.
+    /// curl that asks from a source address of one's own, of which loopback has many, and trusts no certificate yet.
+    fn curl(&self, from: IpAddr, path: &str) -> Command {
+        let mut command = Command::new(CURL);
+        command.args(["--silent", "--show-error", "--http1.1", "--raw", "--include", "--max-time", "30"]);
+        command.args(["--interface", &from.to_string(), "--noproxy", "*"]);
+        command.args(["--resolve", &format!("{NAME}:{}:{}", self.at.port(), self.at.ip())]);
+        command.arg(format!("https://{NAME}:{}{path}", self.at.port()));
+        command
+    }
+
+    /// Asks over TLS, trusting the one certificate.
     fn ask(&self, from: IpAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let stream = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4().unwrap();
-            socket.bind((from, 0).into()).unwrap();
-            socket.connect(self.at).await.unwrap().into_std().unwrap()
-        });
-        stream.set_nonblocking(false).unwrap();
-        let answer = ask_on(stream, method, path, headers, body).unwrap();
+        let mut command = self.curl(from, path);
+        command.arg("--cacert").arg(self.place.path("nginx/certificate.pem")).args(["--request", method]);
+        // Otherwise curl waits for leave to send a large body.
+        for (name, value) in [("expect", "")].iter().chain(headers) {
+            command.args(["--header", &format!("{name}: {value}")]);
+        }
+        if method == "POST" {
+            command.args(["--data-binary", "@-"]);
+        }
+        let done = finish(command, body).ok();
+        let answer = parse(done.out.as_bytes()).unwrap_or_else(|| panic!("no whole answer: {done:?}"));
         crate::schema::check(&method.parse().unwrap(), path, &answer);
         answer
     }
@@ -170,6 +214,19 @@ fn a_session_goes_on_at_whichever_replica_nginx_chooses() {
 fn place_with_grace(front: &Front) -> (Server, Server) {
     let grace = [("KEYWARD_REFRESH__GRACE", "60s")];
     (front.place.serve_with(&[], &grace), front.place.serve_with(&[], &grace))
+}
+
+#[test]
+fn nginx_ends_tls_and_nobody_gets_in_without_it() {
+    let Some(front) = front(place().set("KEYWARD_ISSUER", "https://id.example")) else { return };
+    let metadata = front.ask(HOME, "GET", "/.well-known/oauth-authorization-server", &[], "").expect(200);
+    assert_eq!(metadata.text("jwks_uri"), "https://id.example/.well-known/jwks.json");
+    front.login(HOME, PASSWORD).expect(200);
+    // To a client that trusts other certificates, and to one that speaks no TLS, it says nothing.
+    finish(front.curl(HOME, "/livez"), "").code(60);
+    let plain = ask(front.at, "GET", "/livez", &[], "").unwrap();
+    assert_eq!(plain.status, 400);
+    assert!(front.answered("/livez").iter().all(|asked| *asked == 0));
 }
 
 #[test]

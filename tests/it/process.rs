@@ -356,17 +356,7 @@ pub fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> io::Result<Answer> {
-    ask_on(TcpStream::connect(to)?, method, path, headers, body)
-}
-
-/// One request, the last of a connection.
-pub fn ask_on(
-    mut stream: TcpStream,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(to)?;
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: keyward.test\r\nconnection: close\r\n");
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
@@ -391,7 +381,8 @@ pub fn answer(mut stream: TcpStream) -> io::Result<Answer> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+/// An answer of HTTP/1.1, if it is whole.
+pub fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
