@@ -4,6 +4,7 @@ mod build;
 mod layers;
 mod net;
 mod read;
+mod roles;
 mod secret;
 mod sections;
 mod show;
@@ -18,9 +19,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use build::is_role_name;
 pub use layers::Source;
 pub use net::Cidr;
+pub use roles::is_role_name;
 pub use secret::SecretText;
 pub use sections::{
     Access, Audit, Http, Limits, Log, LogFormat, Login, PaceSettings, PasswordSettings, Refresh, Rotation,

@@ -9,12 +9,15 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use crate::app::App;
 
 pub mod account;
+mod body;
 pub mod error;
 pub mod extract;
 mod layers;
 pub mod login;
 mod open;
+mod pulse;
 pub mod server;
+mod stream;
 
 /// A route of the contract (`openapi.yaml`).
 pub struct Route {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,6 +80,7 @@ pub fn serve(config: Config, place: &Place, out: &mut dyn Write) -> Result<(), F
             // A file that a killed predecessor left would tell of ports that are gone.
             remove_stale(file)?;
         }
+        raise_open_files(&config);
         let public = bind(&config.listen, config.listen_explicit, "--listen").await?;
         let admin = bind(&config.admin_listen, config.admin_listen_explicit, "--admin-listen").await?;
         let ready = Ready {
@@ -133,6 +135,32 @@ pub fn serve(config: Config, place: &Place, out: &mut dyn Write) -> Result<(), F
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// Open files that are no connections: the database with its readers and logs, listeners, the runtime's own.
+const OTHER_FILES: u64 = 128;
+
+/// Makes room for `http.max_connections` on each side under the soft limit of open files, as far as the hard one allows.
+fn raise_open_files(config: &Config) {
+    let connections = config.http.max_connections;
+    let sides = if config.admin_listen.is_empty() { 1 } else { 2 };
+    let needed =
+        u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(sides).saturating_add(OTHER_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    // `None` is no limit.
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let possible = needed.min(hard);
+    if soft < possible {
+        let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
+        if let Err(cause) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%cause, "the limit of open files could not be raised from {soft} to {possible}");
+        }
+    }
+    if possible < needed {
+        tracing::warn!(
+            "the hard limit of open files is {hard}, and http.max_connections = {connections} needs {needed}: raise it (`ulimit -n`, LimitNOFILE in a systemd unit, `--ulimit nofile` of a container) or lower http.max_connections"
+        );
+    }
 }
 
 async fn bind(wanted: &[SocketAddr], explicit: bool, flag: &str) -> Result<Vec<TcpListener>, Failed> {

@@ -3,6 +3,7 @@
 use super::layers::Layers;
 use super::net::{clash, issuer, origin};
 use super::read::{DAY, HOUR, MINUTE, Reader, SECOND};
+use super::roles::roles;
 use super::{
     Access, Audit, Config, ConfigErrors, Http, Limits, Log, LogFormat, Login, PaceSettings, PasswordSettings,
     Refresh, Rotation, SessionSettings, SigningSettings, show_duration,
@@ -43,6 +44,7 @@ fn read(from: &mut Reader) -> Config {
             request_timeout: from.duration("http.request_timeout", SECOND..=5 * MINUTE),
             body_timeout: from.duration("http.body_timeout", 100..=5 * MINUTE),
             header_timeout: from.duration("http.header_timeout", 100..=5 * MINUTE),
+            write_timeout: from.duration("http.write_timeout", 100..=5 * MINUTE),
             max_connections: from.number("http.max_connections", 1..=1_000_000),
             max_in_flight: from.number("http.max_in_flight", 1..=100_000),
             shutdown_deadline: from.duration("http.shutdown_deadline", 0..=10 * MINUTE),
@@ -113,45 +115,6 @@ fn pace(from: &mut Reader, section: &str) -> PaceSettings {
         "a failure must not be forgotten before its delay is over; raise the first or lower the other";
     from.rule(pace.forget >= pace.max_delay, &[&forget, &max_delay], advice);
     pace
-}
-
-fn roles(from: &mut Reader) -> std::collections::BTreeMap<String, Vec<String>> {
-    let roles = from.lists_below("roles");
-    for (role, scopes) in &roles {
-        let key = format!("roles.{role}");
-        if !is_role_name(role) {
-            from.refuse(
-                &key,
-                "name the role with at most 64 letters, digits, dots, colons, hyphens or underscores",
-            );
-        } else if let Some(scope) = scopes.iter().find(|scope| !scope_token(scope)) {
-            let advice = "is not a scope; use visible ASCII characters without quotes and backslashes";
-            from.refuse(&key, &format!("`{}` {advice}", super::show::short(scope)));
-        }
-    }
-    let distinct: std::collections::BTreeSet<&String> = roles.values().flatten().collect();
-    if distinct.len() > MOST_SCOPES {
-        from.refuse(
-            "roles",
-            &format!("write at most {MOST_SCOPES} different scopes; there are {}", distinct.len()),
-        );
-    }
-    roles
-}
-
-/// Whether `role` can be a role name: 1 to 64 of `a-z A-Z 0-9 . _ : -`.
-pub fn is_role_name(role: &str) -> bool {
-    (1..=64).contains(&role.len())
-        && role.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
-}
-
-/// What a token's scope can hold, so that none is ever left out of it in silence.
-const MOST_SCOPES: usize = 64;
-
-/// RFC 6749 §3.3, of a length that a token's scope can hold.
-fn scope_token(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
 }
 
 fn audience(text: &str) -> Result<(), &'static str> {

@@ -13,6 +13,7 @@ pub struct Http {
     pub request_timeout: Duration,
     pub body_timeout: Duration,
     pub header_timeout: Duration,
+    pub write_timeout: Duration,
     pub max_connections: usize,
     pub max_in_flight: usize,
     pub shutdown_deadline: Duration,

@@ -1,25 +1,21 @@
 //! What handlers take from a request: a strict JSON body, the caller behind a bearer token, the origin.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, request::Parts};
-use http_body_util::BodyExt as _;
 use keyward_verifier::{AccessClaims, External, Verified};
 use serde::de::DeserializeOwned;
-use zeroize::Zeroize as _;
 
+use super::body::BODY_LIMIT;
 use super::error::{Failure, Problem};
 use crate::app::{App, TokenRefused};
 use crate::grant::{Caller, Origin};
 use crate::session::device_label;
-
-/// Largest body, in bytes; part of the contract.
-pub const BODY_LIMIT: usize = 16 * 1024;
 
 /// A body's type that can say how it must look, for the person who got it wrong.
 pub trait Shape {
@@ -27,20 +23,17 @@ pub trait Shape {
     const SHAPE: &'static str;
 }
 
-/// A strict JSON body: right content type, in time, at most [`BODY_LIMIT`], no unknown or repeated member.
+/// A strict JSON body: right content type, no unknown or repeated member.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + Shape> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
         if !is_json(request.headers()) {
             return Err(Problem::UnsupportedMediaType.into());
         }
-        let bytes = read(request.into_body(), app.config.http.body_timeout).await?;
-        let parsed = parse(&bytes).map(Json);
-        wipe(bytes);
-        parsed
+        parse(&body(request).await?).map(Json)
     }
 }
 
@@ -50,18 +43,14 @@ pub struct OptionalJson<T>(pub T);
 impl<T: DeserializeOwned + Shape + Default> FromRequest<Arc<App>> for OptionalJson<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
         let typed = request.headers().contains_key(CONTENT_TYPE);
         let json = is_json(request.headers());
-        let bytes = read(request.into_body(), app.config.http.body_timeout).await?;
+        let bytes = body(request).await?;
         match (bytes.is_empty(), typed, json) {
             (true, false, _) => Ok(OptionalJson(T::default())),
             (_, _, false) => Err(Problem::UnsupportedMediaType.into()),
-            _ => {
-                let parsed = parse(&bytes).map(OptionalJson);
-                wipe(bytes);
-                parsed
-            }
+            _ => parse(&bytes).map(OptionalJson),
         }
     }
 }
@@ -89,11 +78,9 @@ pub fn parse<T: DeserializeOwned + Shape>(bytes: &[u8]) -> Result<T, Failure> {
     })
 }
 
-/// Bodies carry passwords and tokens.
-fn wipe(bytes: Bytes) {
-    if let Ok(mut bytes) = bytes.try_into_mut() {
-        bytes.zeroize();
-    }
+/// The body that the layers have taken in; it is whole, so nothing is waited for.
+async fn body(request: Request) -> Result<Bytes, Failure> {
+    axum::body::to_bytes(request.into_body(), BODY_LIMIT).await.map_err(|_| Problem::Internal.into())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -101,38 +88,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
-}
-
-/// What is too large is read and thrown away up to this: a sender cut off in the middle would lose the answer.
-const DRAINED: usize = 1 << 20;
-
-/// The whole body, in time and within [`BODY_LIMIT`]; one that announces far more is not even begun.
-pub(super) async fn read(body: Body, deadline: Duration) -> Result<Bytes, Failure> {
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > DRAINED) {
-        return Err(Problem::BodyTooLarge.into());
-    }
-    match tokio::time::timeout(deadline, gather(body)).await {
-        Err(_) => Err(Problem::RequestTimeout.into()),
-        Ok(gathered) => Ok(gathered?),
-    }
-}
-
-async fn gather(mut body: Body) -> Result<Bytes, Problem> {
-    let (mut whole, mut seen) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::MalformedRequest)?.into_data() else { continue };
-        seen += data.len();
-        if seen > DRAINED {
-            break;
-        }
-        if seen <= BODY_LIMIT {
-            // Once for all, so that growing leaves no copies of secrets behind.
-            whole.reserve_exact(BODY_LIMIT - whole.len());
-            whole.extend_from_slice(&data);
-        }
-        wipe(data);
-    }
-    if seen > BODY_LIMIT { Err(Problem::BodyTooLarge) } else { Ok(whole.into()) }
 }
 
 /// A verified access token of Keyward's own audience; its session may be over.
@@ -211,6 +166,8 @@ impl<N: Needs> FromRequestParts<Arc<App>> for Authorized<N> {
     }
 }
 
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// Where the request came from, through trusted proxies only.
 pub struct From(pub Origin);
 
@@ -221,6 +178,14 @@ impl FromRequestParts<Arc<App>> for From {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)).to_canonical();
         let trusted = |address: IpAddr| app.config.http.trusted_proxies.iter().any(|p| p.contains(address));
+        if !trusted(peer) && parts.headers.contains_key(FORWARDED_FOR) {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                tracing::warn!(
+                    "{peer} sends X-Forwarded-For and is not believed; if it is your proxy, name it in http.trusted_proxies, or all who come through it count as one source address and are paced together (said once)"
+                );
+            });
+        }
         let address = source_address(peer, &parts.headers, trusted);
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         Ok(From(Origin { address, device: device_label(agent) }))
@@ -230,7 +195,7 @@ impl FromRequestParts<Arc<App>> for From {
 /// The right-most address of `X-Forwarded-For` that is not a trusted proxy, if the peer is one; else the peer.
 fn source_address(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
     let mut source = peer;
-    let hops = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).collect();
     for hop in hops.into_iter().rev().take(32) {
         if !trusted(source) {

@@ -4,103 +4,85 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::error_handling::HandleErrorLayer;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::Instrument as _;
 
+use super::body::take_in;
 use super::error::{Failure, IsProblem, Problem};
-use super::extract::read;
 use crate::app::App;
 use crate::clock::Stopwatch;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// On every answer, unless it has its own.
+const SECURITY: [(HeaderName, HeaderValue); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
 /// Puts the layers around `router`; pages of other origins may only read what has `cors`.
 pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>, cors: Option<CorsLayer>) -> Router<Arc<App>> {
+    let places = Arc::new(Semaphore::new(app.config.http.max_in_flight));
     let layers = ServiceBuilder::new()
-        // 1. The request id, first, so that everything below can name the request.
-        .layer(from_fn_with_state(app.clone(), identify))
-        // 2. Tracing: one span and one line a request, joined to the caller's trace; metrics beside it.
-        .layer(from_fn_with_state(app.clone(), observe))
-        // 3. Whatever fails without a body of ours still speaks RFC 9457.
-        .layer(from_fn(speak_problem))
-        // 4. Security headers, on refusals and preflights as well.
-        .layer(fixed("x-content-type-options", "nosniff"))
-        .layer(fixed("referrer-policy", "no-referrer"))
-        .layer(fixed("x-frame-options", "DENY"))
-        .layer(fixed("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
-        // 5. CORS, before anything that may refuse, so that a browser can read the refusal.
+        // 1. The request id, so that everything below can name the request; one span and one line a request, joined to
+        // the caller's trace; metrics.
+        .layer(from_fn_with_state(app.clone(), accompany))
+        // 2. Whatever fails without a body of ours still speaks RFC 9457, and every answer has the security headers,
+        // refusals and preflights as well.
+        .layer(from_fn(dress))
+        // 3. CORS, before anything that may refuse, so that a browser can read the refusal.
         .layer(option_layer(cors))
-        // 6. A panic is an answer, not a closed connection.
+        // 4. A panic is an answer, not a closed connection.
         .layer(CatchPanicLayer::custom(panicked))
-        // 7. The time that the whole request may take.
-        .layer(from_fn_with_state(app.clone(), in_time))
-        // 8. The size of a body, and its arrival: whoever sends slowly holds no place that others need.
-        .layer(from_fn_with_state(app.clone(), arrived))
-        // 9. What has begun is finished and recorded, even when the client hangs up or time is over.
-        .layer(from_fn(outlive))
-        // 10. Load shedding, at the work itself: beyond the limit the answer is 503 at once, never a queue.
-        .layer(HandleErrorLayer::new(shed))
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(app.config.http.max_in_flight));
+        // 5. The time that the whole request may take; in it the body's, and only then a place to work.
+        .layer(from_fn_with_state(Bounds { app: app.clone(), places }, in_time));
     router.layer(layers)
 }
 
-fn fixed(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
-    SetResponseHeaderLayer::if_not_present(name, value)
-}
-
-/// The id of a request, in its extensions.
-#[derive(Clone)]
-struct RequestId(String);
-
-/// Keeps a sane `X-Request-Id` of the caller, makes one otherwise, and repeats it in the answer.
-async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let sane = |text: &&str| {
-        (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-    let id = match given.filter(sane) {
-        Some(id) => id.to_owned(),
-        None => match app.grants.random.uuid(app.grants.clock.now()) {
-            Ok(id) => id.to_string(),
-            Err(_) => return Failure::from(Problem::Internal).into_response(),
-        },
-    };
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
-}
-
-/// One span and one closing line a request; the path is the route's pattern, so no id or token gets into logs.
-async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Names the request and follows it: one span, one closing line, and what is counted. The path is the route's pattern,
+/// so no id or token gets into logs.
+async fn accompany(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let id = match identify(&app, request.headers()) {
+        Ok(id) => id,
+        Err(refused) => return refused.into_response(),
+    };
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let path = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let method = known(request.method());
-    let id = request.extensions().get::<RequestId>().map_or("", |id| &id.0);
     let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = trace.and_then(trace_id).unwrap_or_default();
-    let span = tracing::info_span!("request", %id, method, path, trace_id = trace);
-    let response = next.run(request).instrument(span.clone()).await;
+    let name = id.to_str().unwrap_or_default();
+    let span = tracing::info_span!("request", id = %name, method, path, trace_id = trace);
+    let mut response = next.run(request).instrument(span.clone()).await;
     let (status, spent) = (response.status(), watch.elapsed());
-    app.metrics.request(method, &path, status.as_u16(), spent);
+    app.metrics.request(method, path, status.as_u16(), spent);
     span.in_scope(|| tracing::info!(status = status.as_u16(), ms = spent.as_millis(), "answered"));
+    response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// A sane `X-Request-Id` of the caller, or a fresh one.
+fn identify(app: &App, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
+    let sane = |value: &&HeaderValue| {
+        (1..=64).contains(&value.len())
+            && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    if let Some(given) = headers.get(&REQUEST_ID).filter(sane) {
+        return Ok(given.clone());
+    }
+    let made = app.grants.random.uuid(app.grants.clock.now()).map_err(|_| Problem::Internal)?;
+    HeaderValue::try_from(made.to_string()).map_err(|_| Problem::Internal.into())
 }
 
 /// Method names are a closed set in logs and metrics.
@@ -130,9 +112,16 @@ fn trace_id(header: &str) -> Option<&str> {
     (shaped && whole && !zero(trace) && !zero(parent)).then_some(trace)
 }
 
+async fn dress(request: Request, next: Next) -> Response {
+    let mut response = spoken(next.run(request).await);
+    for (name, value) in SECURITY {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
 /// Gives a refusal of the machinery below the same form as ours.
-async fn speak_problem(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+fn spoken(response: Response) -> Response {
     let status = response.status();
     let refusal = status.is_client_error() || status.is_server_error();
     if !refusal || response.extensions().get::<IsProblem>().is_some() {
@@ -182,32 +171,51 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Failure::from(Problem::Internal).into_response()
 }
 
-async fn shed(_overloaded: tower::BoxError) -> Failure {
-    Failure::from(Problem::Overloaded).with_retry_after(Duration::from_secs(1))
+/// What bounds a request: the configured times, and the places for those that are worked on at once.
+#[derive(Clone)]
+struct Bounds {
+    app: Arc<App>,
+    places: Arc<Semaphore>,
 }
 
-async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.config.http.request_timeout, next.run(request)).await {
-        Ok(response) => response,
+async fn in_time(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let http = &bounds.app.config.http;
+    let answer = async {
+        // Whoever sends slowly holds no place that others need.
+        let request = arrived(request, http.body_timeout).await?;
+        // Beyond the limit the answer is 503 at once, never a queue.
+        let place = bounds.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| again_soon(Problem::Overloaded))?;
+        Ok::<Response, Failure>(outlive(request, next, place).await)
+    };
+    match tokio::time::timeout(http.request_timeout, answer).await {
+        Ok(answer) => answer.into_response(),
         Err(_) => {
             tracing::error!("the request took longer than http.request_timeout and was given up");
-            Failure::from(Problem::Unavailable).with_retry_after(Duration::from_secs(1)).into_response()
+            again_soon(Problem::Unavailable).into_response()
         }
     }
 }
 
-/// Waits for the whole body, within its time, before a place is taken.
-async fn arrived(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match read(body, app.config.http.body_timeout).await {
-        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
-        Err(refused) => refused.into_response(),
-    }
+fn again_soon(problem: Problem) -> Failure {
+    Failure::from(problem).with_retry_after(Duration::from_secs(1))
 }
 
-/// Runs the rest in a task of its own, which a closed connection does not stop.
-async fn outlive(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request).in_current_span()).await {
+/// The request with its whole body.
+async fn arrived(request: Request, deadline: Duration) -> Result<Request, Failure> {
+    let (parts, body) = request.into_parts();
+    Ok(Request::from_parts(parts, take_in(body, deadline).await?.into()))
+}
+
+/// Runs the rest in a task of its own: what has begun is finished and recorded, even when the client hangs up or time is
+/// over.
+async fn outlive(request: Request, next: Next, place: OwnedSemaphorePermit) -> Response {
+    let rest = async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    };
+    match tokio::spawn(rest.in_current_span()).await {
         Ok(response) => response,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -3,9 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use axum::http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use keyward::http;
 use keyward::store::{EndReason, Limits as _, Sessions as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::app::TestApp;
 
@@ -82,4 +91,123 @@ async fn a_client_that_hangs_up_leaves_no_change_unrecorded() {
         until("the end is recorded", async || ended().await.is_some() && recorded().await).await;
         assert_eq!(ended().await.map(|(_, reason)| reason), Some(EndReason::Logout));
     }
+}
+
+/// A listener with one place, whose times are short where a test waits for their end and long where it must not.
+async fn one_place(header_timeout: Duration, write_timeout: Duration) -> TestApp {
+    TestApp::with(|config| {
+        config.http.max_connections = 1;
+        config.http.header_timeout = header_timeout;
+        config.http.write_timeout = write_timeout;
+        config.http.body_timeout = Duration::from_secs(1);
+        config.http.request_timeout = Duration::from_secs(1);
+    })
+    .await
+}
+
+/// Whether a new connection is answered.
+async fn is_served(to: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let mut answer = [0; 12];
+    let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    asked.is_ok() && stream.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 200"
+}
+
+/// A connection on which far more is asked for than anything between can hold, and nothing is read yet.
+async fn greedy(to: SocketAddr, requests: usize) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
+    let request = "GET /openapi.yaml HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all((request.repeat(requests) + last).as_bytes()).await.unwrap();
+    stream
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(75);
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answers_loses_its_place() {
+    let it = one_place(LONG, SHORT).await;
+    let _held = greedy(it.public, 800).await;
+    until("the place is free", async || is_served(it.public).await).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_gets_everything() {
+    let it = one_place(LONG, SHORT).await;
+    let requests = 400;
+    let mut stream = greedy(it.public, requests).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
+    let (mut part, mut got) = (vec![0; 128 * 1024], 0);
+    let mut end = Vec::new();
+    let watch = keyward::clock::Stopwatch::start();
+    loop {
+        pace.tick().await;
+        match stream.read(&mut part).await.unwrap() {
+            0 => break,
+            read => {
+                got += read;
+                end = part[..read].to_vec();
+            }
+        }
+    }
+    assert!(watch.elapsed() > 3 * SHORT, "not slow: {:?}", watch.elapsed());
+    assert!(
+        got > requests * keyward::app::CONTRACT.len() && end.ends_with(b"ok\n"),
+        "cut off after {got} bytes"
+    );
+}
+
+/// An HTTP/2 connection whose client answers every ping, after one request; ends when the service closes it.
+async fn polite(
+    to: SocketAddr,
+    window: u32,
+) -> (Response<Incoming>, http2::SendRequest<Empty<Bytes>>, JoinHandle<()>) {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(window);
+    let (mut ask, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    let request = Request::get(format!("http://{to}/livez")).body(Empty::new()).unwrap();
+    let answer = ask.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    (answer, ask, connection)
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_only_answers_pings_loses_its_place() {
+    let it = one_place(SHORT, LONG).await;
+    let (_answer, _ask, closed) = polite(it.public, 65_535).await;
+    assert!(tokio::time::timeout(Duration::from_secs(10), closed).await.is_ok(), "it is kept");
+    until("the place is free", async || is_served(it.public).await).await;
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_lets_no_byte_of_its_answer_through_holds_no_place() {
+    let it = one_place(SHORT, SHORT).await;
+    let (_answer, _ask, closed) = polite(it.public, 0).await;
+    assert!(tokio::time::timeout(Duration::from_secs(10), closed).await.is_ok(), "it is kept");
+    until("the place is free", async || is_served(it.public).await).await;
+}
+
+#[tokio::test]
+async fn a_waiting_connection_does_not_keep_a_stopping_server() {
+    let it = TestApp::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (to, settings) = (listener.local_addr().unwrap(), it.app.config.http.clone());
+    let (stop, stopped) = watch::channel(false);
+    let router = http::public(&it.app);
+    let serving =
+        tokio::spawn(async move { http::server::serve(vec![listener], router, &settings, stopped).await });
+    let (_answer, _ask, closed) = polite(to, 65_535).await;
+    let mut silent = TcpStream::connect(to).await.unwrap();
+    silent.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    silent.read_exact(&mut [0; 12]).await.unwrap();
+    stop.send(true).unwrap();
+    // The deadline for what still runs is twice as long.
+    let soon = Duration::from_secs(10);
+    assert!(tokio::time::timeout(soon, serving).await.is_ok(), "it waits for connections that only wait");
+    assert!(closed.is_finished() || tokio::time::timeout(soon, closed).await.is_ok());
 }

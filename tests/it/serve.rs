@@ -600,3 +600,65 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
     let served = until(PATIENCE, || ask(server.public, "GET", "/livez", &[], "").ok());
     served.unwrap().expect(200);
 }
+
+/// The soft limit of open files of a server that was started under `limits`, and what it logged.
+fn started_under(limits: &str) -> (u64, String) {
+    let place = Place::prepared();
+    let program = place.command(&[]).get_program().to_owned();
+    let mut shell = place.command(&[]);
+    let words = shell.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()));
+    let environment: Vec<_> = words.collect();
+    shell = std::process::Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("{limits} && exec \"$0\" serve --ready-file ready")).arg(program);
+    shell.env_clear().envs(environment).current_dir(place.path("."));
+    let mut child = shell
+        .stdout(std::process::Stdio::null())
+        .stderr(fs::File::create(place.path("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let log = || fs::read_to_string(place.path("log")).unwrap();
+    let ready = until(PATIENCE, || log().contains(" ready ms=").then_some(()));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready.is_some(), "{}", log());
+    let limits = limits.unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    (line.split_whitespace().next().unwrap().parse().unwrap(), log())
+}
+
+#[test]
+fn a_low_soft_limit_of_open_files_is_raised_to_what_the_connections_need() {
+    let (soft, log) = started_under("ulimit -S -n 256");
+    assert!(soft >= 4096 || log.contains("the hard limit of open files"), "{soft}: {log}");
+}
+
+#[test]
+fn a_hard_limit_of_open_files_that_is_too_low_is_named_with_what_to_do() {
+    let (soft, log) = started_under("ulimit -S -n 150 && ulimit -H -n 200");
+    assert_eq!(soft, 200);
+    let line = log.lines().find(|line| line.contains("the hard limit of open files is 200")).unwrap();
+    for words in ["http.max_connections = 4096", "LimitNOFILE", "ulimit"] {
+        assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
+fn a_forwarded_address_that_is_not_believed_is_said_once_with_the_setting_that_would_believe_it() {
+    let place = Place::prepared();
+    let server = place.serve();
+    let forwarded = ("x-forwarded-for", "192.0.2.7");
+    for _ in 0..3 {
+        server.send("POST", "/v1/refresh", &[JSON, forwarded], "{}").expect(400);
+    }
+    let lines = |log: &str| log.lines().filter(|line| line.contains("X-Forwarded-For")).count();
+    let log = server.term().ok().err;
+    assert_eq!(lines(&log), 1, "{log}");
+    assert!(log.contains("127.0.0.1 sends X-Forwarded-For") && log.contains("http.trusted_proxies"), "{log}");
+
+    let server = place.serve_with(&[], &[("KEYWARD_HTTP__TRUSTED_PROXIES", "127.0.0.1")]);
+    server.send("POST", "/v1/refresh", &[JSON, forwarded], "{}").expect(400);
+    server.send("POST", "/v1/refresh", &[JSON], "{}").expect(400);
+    let log = server.term().ok().err;
+    assert_eq!(lines(&log), 0, "{log}");
+}
