@@ -1,21 +1,26 @@
 //! The SQL back end for SQLite and PostgreSQL: one text for both engines, through sqlx's `Any` driver.
 //!
 //! SQLite has one writing connection, so steps queue in the program instead of fighting over the file's lock; other
-//! processes are waited for. A statement with `RETURNING` is always read to its end: on SQLite that is its commit.
+//! processes are waited for.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
 use tokio::sync::Semaphore;
 
 use super::{Store, StoreResult};
+use connections::{Kept, Lent};
+use group::{Group, Statement, Written};
 use row::Failure;
 
 mod accounts;
 mod clients;
+mod connections;
+mod group;
 mod keys;
 mod limits;
 mod open;
@@ -31,9 +36,7 @@ const TRIES: u32 = 4;
 /// What Keyward remembers, in SQLite or PostgreSQL. Clones share connections and counters.
 #[derive(Clone)]
 pub struct SqlStore {
-    engine: Engine,
-    writer: AnyPool,
-    readers: AnyPool,
+    database: Arc<Database>,
     crowd: Arc<Semaphore>,
     calls: Arc<[AtomicU64; Step::COUNT]>,
 }
@@ -46,10 +49,10 @@ impl SqlStore {
     /// # Errors
     /// One sentence each: not reachable, not creatable, or written by a newer Keyward.
     pub async fn open(location: Location) -> Result<SqlStore, OpenError> {
-        let (engine, writer, readers) = open::connect(&location).await?;
+        let database = Arc::new(open::connect(&location).await?);
         let calls = Arc::new([const { AtomicU64::new(0) }; Step::COUNT]);
-        let crowd = Arc::new(Semaphore::new(engine.most_of_the_crowd()));
-        let store = SqlStore { engine, writer, readers, crowd, calls };
+        let crowd = Arc::new(Semaphore::new(database.most_of_the_crowd()));
+        let store = SqlStore { database, crowd, calls };
         for attempt in 1.. {
             match open::migrate(&store).await {
                 Err(OpenError::Database { again: true, .. }) if attempt < TRIES => pause(attempt).await,
@@ -61,8 +64,13 @@ impl SqlStore {
 
     /// Waits for running steps and closes every connection; later steps fail. Clones are closed with it.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        match &*self.database {
+            Database::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
+        }
     }
 
     /// How often each step was called since the store was opened, by method name.
@@ -95,50 +103,142 @@ impl SqlStore {
         }
     }
 
-    /// A transaction that may write; on SQLite it holds the file's write lock from its beginning.
-    async fn begin(&self) -> Result<Transaction<'static, Any>, Failure> {
-        let begin = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres => "BEGIN",
-        };
-        Ok(self.writer.begin_with(begin).await?)
+    /// Reads with one statement.
+    async fn read(&self, query: Query) -> Result<Vec<AnyRow>, Failure> {
+        match &*self.database {
+            Database::Sqlite { readers, .. } => {
+                let mut reader = readers.lend().await?;
+                let rows = query.fetch_all(&mut *reader).await?;
+                reader.back();
+                Ok(rows)
+            }
+            Database::Postgres(pool) => Ok(query.fetch_all(pool).await?),
+        }
     }
-}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Engine {
-    Sqlite,
-    Postgres,
-}
+    /// Reads the only row, if there is one.
+    async fn read_one(&self, query: Query) -> Result<Option<AnyRow>, Failure> {
+        Ok(self.read(query).await?.into_iter().next())
+    }
 
-impl Engine {
-    /// How many steps of logins may want a writing connection at once. The others wait before that queue, in which a
-    /// refresh or a rotation would stand behind all of them.
-    fn most_of_the_crowd(self) -> usize {
-        match self {
-            Engine::Sqlite => 1,
-            Engine::Postgres => 12,
+    /// Writes with one statement; how many rows it changed.
+    async fn write(&self, query: Query) -> Result<u64, Failure> {
+        match self.write_one(Statement { query, returning: false }).await? {
+            Written::Changed(rows) => Ok(rows),
+            Written::Returned(rows) => Ok(rows.len() as u64),
+        }
+    }
+
+    /// Writes with one statement and returns the rows behind its `RETURNING`.
+    async fn write_returning(&self, query: Query) -> Result<Vec<AnyRow>, Failure> {
+        match self.write_one(Statement { query, returning: true }).await? {
+            Written::Returned(rows) => Ok(rows),
+            Written::Changed(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn write_one(&self, statement: Statement) -> Result<Written, Failure> {
+        match &*self.database {
+            Database::Sqlite { writer, .. } => writer.write(statement).await,
+            Database::Postgres(pool) => group::written(statement, pool).await,
+        }
+    }
+
+    /// A transaction that may write; on SQLite it holds the file's write lock from its beginning. Dropped without
+    /// [`Change::commit`] it is undone.
+    async fn begin(&self) -> Result<Change<'_>, Failure> {
+        match &*self.database {
+            Database::Sqlite { writer, .. } => {
+                let mut lent = writer.lend().await?;
+                query("BEGIN IMMEDIATE").execute(&mut *lent).await?;
+                Ok(Change::Sqlite(lent))
+            }
+            Database::Postgres(pool) => Ok(Change::Postgres(pool.begin().await?)),
         }
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
+enum Database {
+    Sqlite { writer: Group, readers: Kept },
+    Postgres(AnyPool),
+}
+
+impl Database {
+    /// How many steps of logins may want a writing connection at once. The others wait before that queue, in which a
+    /// refresh or a rotation would stand behind all of them.
+    fn most_of_the_crowd(&self) -> usize {
+        match self {
+            Database::Sqlite { .. } => 1,
+            Database::Postgres(_) => 12,
+        }
+    }
+}
+
+/// A transaction under way.
+enum Change<'a> {
+    Sqlite(Lent<'a>),
+    Postgres(Transaction<'static, Any>),
+}
+
+impl Change<'_> {
+    /// Makes it durable.
+    async fn commit(self) -> Result<(), Failure> {
+        match self {
+            Change::Sqlite(lent) => close(lent, "COMMIT").await,
+            Change::Postgres(transaction) => Ok(transaction.commit().await?),
+        }
+    }
+
+    /// Undoes it and keeps the connection.
+    async fn rollback(self) -> Result<(), Failure> {
+        match self {
+            Change::Sqlite(lent) => close(lent, "ROLLBACK").await,
+            Change::Postgres(transaction) => Ok(transaction.rollback().await?),
+        }
+    }
+}
+
+async fn close(mut lent: Lent<'_>, how: &'static str) -> Result<(), Failure> {
+    query(how).execute(&mut *lent).await?;
+    lent.back();
+    Ok(())
+}
+
+impl Deref for Change<'_> {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        match self {
+            Change::Sqlite(lent) => lent,
+            Change::Postgres(transaction) => transaction,
+        }
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        match self {
+            Change::Sqlite(lent) => lent,
+            Change::Postgres(transaction) => transaction,
+        }
+    }
+}
+
+/// A statement of ours with its values.
+type Query = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
+
+fn query(sql: &'static str) -> Query {
+    sqlx::query(sql)
+}
 
 /// The only row, if there is one. Reads to the end: a commit behind `RETURNING` comes after its rows.
-async fn first<'e>(
-    query: Query<'e>,
-    on: impl Executor<'e, Database = Any>,
-) -> Result<Option<AnyRow>, Failure> {
+async fn first<'e>(query: Query, on: impl Executor<'e, Database = Any>) -> Result<Option<AnyRow>, Failure> {
     Ok(query.fetch_all(on).await?.into_iter().next())
 }
 
 /// How many rows the statement changed.
-async fn changed<'e>(query: Query<'e>, on: impl Executor<'e, Database = Any>) -> Result<u64, Failure> {
+async fn changed<'e>(query: Query, on: impl Executor<'e, Database = Any>) -> Result<u64, Failure> {
     Ok(query.execute(on).await?.rows_affected())
-}
-
-fn query<'q>(sql: &'static str) -> Query<'q> {
-    sqlx::query(sql)
 }
 
 async fn pause(tries: u32) {

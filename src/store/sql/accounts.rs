@@ -91,7 +91,7 @@ impl Accounts for SqlStore {
 
     async fn account(&self, account: Uuid) -> StoreResult<Option<Account>> {
         self.step(Step::account, || async move {
-            let row = first(query(BY_ID).bind(id(account)), &self.readers).await?;
+            let row = self.read_one(query(BY_ID).bind(id(account))).await?;
             row.map(|row| read_account(&row)).transpose()
         })
         .await
@@ -101,7 +101,7 @@ impl Accounts for SqlStore {
         self.step(Step::credential_by_identifier, || async move {
             // PostgreSQL has no NUL in text and would call it an error; it belongs to nobody.
             let folded = if folded.contains('\0') { "" } else { folded };
-            let row = first(query(BY_IDENTIFIER).bind(folded), &self.readers).await?;
+            let row = self.read_one(query(BY_IDENTIFIER).bind(folded)).await?;
             row.map(|row| read_credential(&row)).transpose()
         })
         .await
@@ -109,7 +109,7 @@ impl Accounts for SqlStore {
 
     async fn credential(&self, account: Uuid) -> StoreResult<Option<Credential>> {
         self.step(Step::credential, || async move {
-            let row = first(query(BY_ID).bind(id(account)), &self.readers).await?;
+            let row = self.read_one(query(BY_ID).bind(id(account))).await?;
             row.map(|row| read_credential(&row)).transpose()
         })
         .await
@@ -118,7 +118,7 @@ impl Accounts for SqlStore {
     async fn accounts(&self, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<Account>> {
         self.step(Step::accounts, || async move {
             let after = after.map(id).unwrap_or_default();
-            let page = query(PAGE).bind(after).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+            let page = self.read(query(PAGE).bind(after).bind(i64::from(limit))).await?;
             page.iter().map(read_account).collect()
         })
         .await
@@ -127,7 +127,7 @@ impl Accounts for SqlStore {
     async fn set_enabled(&self, account: Uuid, enabled: bool, now: Timestamp) -> StoreResult<bool> {
         self.step(Step::set_enabled, || async move {
             if enabled {
-                return Ok(changed(query(ENABLE).bind(id(account)).bind(now.0), &self.writer).await? == 1);
+                return Ok(self.write(query(ENABLE).bind(id(account)).bind(now.0)).await? == 1);
             }
             let mut step = self.begin().await?;
             let found = changed(query(DISABLE).bind(id(account)).bind(now.0), &mut *step).await? == 1;
@@ -141,7 +141,7 @@ impl Accounts for SqlStore {
     async fn set_roles(&self, account: Uuid, roles: &[String], now: Timestamp) -> StoreResult<bool> {
         self.step(Step::set_roles, || async move {
             let set = query(SET_ROLES).bind(id(account)).bind(joined(roles)?).bind(now.0);
-            Ok(changed(set, &self.writer).await? == 1)
+            Ok(self.write(set).await? == 1)
         })
         .await
     }
@@ -174,7 +174,7 @@ impl Accounts for SqlStore {
 
     async fn rehash_password(&self, account: Uuid, old: &str, new: &str) -> StoreResult<bool> {
         self.step(Step::rehash_password, || async move {
-            Ok(changed(query(REHASH).bind(id(account)).bind(old).bind(new), &self.writer).await? == 1)
+            Ok(self.write(query(REHASH).bind(id(account)).bind(old).bind(new)).await? == 1)
         })
         .await
     }
@@ -182,7 +182,7 @@ impl Accounts for SqlStore {
     async fn delete_account(&self, account: Uuid) -> StoreResult<bool> {
         self.step(Step::delete_account, || async move {
             let delete = query("DELETE FROM accounts WHERE id = $1").bind(id(account));
-            Ok(changed(delete, &self.writer).await? == 1)
+            Ok(self.write(delete).await? == 1)
         })
         .await
     }
@@ -194,7 +194,7 @@ pub(super) fn end_all_but(
     account: Uuid,
     reason: EndReason,
     now: Timestamp,
-) -> super::Query<'static> {
+) -> super::Query {
     query(END_ALL_BUT).bind(id(account)).bind(now.0).bind(reason.name()).bind(keep.map(id))
 }
 

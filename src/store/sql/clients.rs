@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::row::{Failure, Record, id, joined};
-use super::{SqlStore, Step, changed, first, query};
+use super::{SqlStore, Step, query};
 use crate::store::{Client, Clients, StoreResult};
 
 const ADD: &str = "INSERT INTO clients (id, name, audiences, scopes, access_lifetime, created_at) \
@@ -24,7 +24,7 @@ impl Clients for SqlStore {
                 .bind(joined(&client.scopes)?)
                 .bind(client.access_lifetime.map(i64::from))
                 .bind(client.created_at.0);
-            Ok(changed(add, &self.writer).await? == 1)
+            Ok(self.write(add).await? == 1)
         })
         .await
     }
@@ -33,7 +33,7 @@ impl Clients for SqlStore {
         self.step(Step::client, || async move {
             // PostgreSQL has no NUL in text and would call it an error; no client is called so.
             let name = if name.contains('\0') { "" } else { name };
-            let row = first(query(BY_NAME).bind(name), &self.readers).await?;
+            let row = self.read_one(query(BY_NAME).bind(name)).await?;
             row.map(|row| read_client(&row)).transpose()
         })
         .await
@@ -41,7 +41,7 @@ impl Clients for SqlStore {
 
     async fn clients(&self) -> StoreResult<Vec<Client>> {
         self.step(Step::clients, || async move {
-            let rows = query("SELECT * FROM clients").fetch_all(&self.readers).await?;
+            let rows = self.read(query("SELECT * FROM clients")).await?;
             let mut clients = rows.iter().map(read_client).collect::<Result<Vec<_>, _>>()?;
             // Here, because the engines do not sort text alike.
             clients.sort_by(|a, b| a.name.cmp(&b.name));
@@ -57,7 +57,7 @@ impl Clients for SqlStore {
                 .bind(joined(&client.audiences)?)
                 .bind(joined(&client.scopes)?)
                 .bind(client.access_lifetime.map(i64::from));
-            Ok(changed(set, &self.writer).await? == 1)
+            Ok(self.write(set).await? == 1)
         })
         .await
     }
@@ -65,7 +65,7 @@ impl Clients for SqlStore {
     async fn delete_client(&self, client: Uuid) -> StoreResult<bool> {
         self.step(Step::delete_client, || async move {
             let delete = query("DELETE FROM clients WHERE id = $1").bind(id(client));
-            Ok(changed(delete, &self.writer).await? == 1)
+            Ok(self.write(delete).await? == 1)
         })
         .await
     }

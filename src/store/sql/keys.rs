@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Transaction};
 
 use super::row::{Failure, Record};
 use super::{SqlStore, Step, changed, first, query};
@@ -45,7 +45,7 @@ const NOTE: &str = "INSERT INTO signed_counts (kid, tokens, latest_exp) \
 impl SigningKeys for SqlStore {
     async fn ring(&self) -> StoreResult<Ring> {
         self.step(Step::ring, || async move {
-            let rows = query(RING).fetch_all(&self.readers).await?;
+            let rows = self.read(query(RING)).await?;
             let mut ring = Ring { generation: generation(rows.first())?, keys: Vec::new() };
             for row in &rows {
                 if Record(row).maybe_text("kid")?.is_some() {
@@ -60,7 +60,7 @@ impl SigningKeys for SqlStore {
 
     async fn ring_generation(&self) -> StoreResult<i64> {
         self.step(Step::ring_generation, || async move {
-            generation(first(query("SELECT generation FROM key_ring"), &self.readers).await?.as_ref())
+            generation(self.read_one(query("SELECT generation FROM key_ring")).await?.as_ref())
         })
         .await
     }
@@ -82,7 +82,7 @@ impl SigningKeys for SqlStore {
 
     async fn raise_max_lifetime(&self, kid: &str, seconds: u32) -> StoreResult<bool> {
         self.step(Step::raise_max_lifetime, || async move {
-            Ok(changed(query(RAISE).bind(kid).bind(i64::from(seconds)), &self.writer).await? == 1)
+            Ok(self.write(query(RAISE).bind(kid).bind(i64::from(seconds))).await? == 1)
         })
         .await
     }
@@ -90,7 +90,7 @@ impl SigningKeys for SqlStore {
     async fn note_signed(&self, kid: &str, tokens: u64, latest_exp: u64) -> StoreResult<()> {
         self.step(Step::note_signed, || async move {
             let note = query(NOTE).bind(kid).bind(display(tokens)).bind(display(latest_exp));
-            note.execute(&self.writer).await?;
+            self.write(note).await?;
             Ok(())
         })
         .await
@@ -98,8 +98,7 @@ impl SigningKeys for SqlStore {
 
     async fn signed_counts(&self) -> StoreResult<BTreeMap<String, (u64, u64)>> {
         self.step(Step::signed_counts, || async move {
-            let rows =
-                query("SELECT kid, tokens, latest_exp FROM signed_counts").fetch_all(&self.readers).await?;
+            let rows = self.read(query("SELECT kid, tokens, latest_exp FROM signed_counts")).await?;
             rows.iter()
                 .map(|row| {
                     let row = Record(row);
@@ -112,15 +111,10 @@ impl SigningKeys for SqlStore {
 }
 
 /// Takes the rows through `change`; `false` when a precondition does not hold and everything must be undone.
-async fn apply(
-    step: &mut Transaction<'static, Any>,
-    change: &RingStep,
-    now: Timestamp,
-) -> Result<bool, Failure> {
+async fn apply(step: &mut AnyConnection, change: &RingStep, now: Timestamp) -> Result<bool, Failure> {
     match change {
         RingStep::Begin { active, staged } => {
-            let untouched =
-                first(query("SELECT kid FROM signing_keys LIMIT 1"), &mut **step).await?.is_none();
+            let untouched = first(query("SELECT kid FROM signing_keys LIMIT 1"), &mut *step).await?.is_none();
             Ok(untouched
                 && active.state == KeyState::Active
                 && staged.state == KeyState::Staged
@@ -131,13 +125,13 @@ async fn apply(
             Ok(matches!(key.state, KeyState::Staged | KeyState::Retiring) && insert(step, key, now).await?)
         }
         RingStep::Activate { kid, max_lifetime } => {
-            query(STEP_DOWN).bind(kid).bind(now.0).execute(&mut **step).await?;
+            query(STEP_DOWN).bind(kid).bind(now.0).execute(&mut *step).await?;
             step_up(step, kid, Some(*max_lifetime), now).await
         }
-        RingStep::Retire { kid } => Ok(changed(query(RETIRE).bind(kid).bind(now.0), &mut **step).await? == 1),
+        RingStep::Retire { kid } => Ok(changed(query(RETIRE).bind(kid).bind(now.0), &mut *step).await? == 1),
         RingStep::Revoke { kids, activate, publish } => {
             for kid in kids {
-                if changed(query(REVOKE).bind(kid).bind(now.0), &mut **step).await? != 1 {
+                if changed(query(REVOKE).bind(kid).bind(now.0), &mut *step).await? != 1 {
                     return Ok(false);
                 }
             }
@@ -157,21 +151,17 @@ async fn apply(
 }
 
 async fn step_up(
-    step: &mut Transaction<'static, Any>,
+    step: &mut AnyConnection,
     kid: &str,
     max_lifetime: Option<u32>,
     now: Timestamp,
 ) -> Result<bool, Failure> {
     let up = query(STEP_UP).bind(kid).bind(now.0).bind(max_lifetime.map(i64::from));
-    Ok(changed(up, &mut **step).await? == 1)
+    Ok(changed(up, &mut *step).await? == 1)
 }
 
 /// Inserts a key that never was; the moment of its present state is `now` unless it carries one.
-async fn insert(
-    step: &mut Transaction<'static, Any>,
-    key: &SigningKey,
-    now: Timestamp,
-) -> Result<bool, Failure> {
+async fn insert(step: &mut AnyConnection, key: &SigningKey, now: Timestamp) -> Result<bool, Failure> {
     let signs = matches!(key.state, KeyState::Staged | KeyState::Active);
     let moment = |state, carried: Option<Timestamp>| {
         if key.state == state { Some(carried.unwrap_or(now).0) } else { carried.map(|at| at.0) }
@@ -189,7 +179,7 @@ async fn insert(
         .bind(key.publish_until.map(|at| at.0))
         .bind(moment(KeyState::Retired, key.retired_at))
         .bind(moment(KeyState::Revoked, key.revoked_at));
-    Ok(changed(insert, &mut **step).await? == 1)
+    Ok(changed(insert, &mut *step).await? == 1)
 }
 
 /// Counts are for people to look at; far beyond any real one they stop growing faster.

@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 
 use super::row::{Failure, Record, id, printable};
-use super::{Query, SqlStore, Step, changed, first, query};
+use super::{Query, SqlStore, Step, query};
 use crate::clock::Timestamp;
 use crate::store::{Attempt, AuditEvent, Limits, Pace, StoreResult};
 
@@ -56,12 +56,12 @@ impl Limits for SqlStore {
                     .bind(longest)
                     .bind(now.0.saturating_sub(pace.forget_ms))
                     .bind(if pace.free == 0 { first_delay } else { 0 });
-                if first(count, &self.writer).await?.is_some() {
+                if !self.write_returning(count).await?.is_empty() {
                     return Ok(Attempt::Allowed);
                 }
                 // Gone by now when another attempt was found honest in between; then this one counts after all.
                 let read = query(NOT_BEFORE).bind(subject).bind(now.0);
-                if let Some(row) = first(read, &self.readers).await? {
+                if let Some(row) = self.read_one(read).await? {
                     return Ok(Attempt::NotBefore(Record(&row).time("not_before")?));
                 }
             }
@@ -72,7 +72,7 @@ impl Limits for SqlStore {
 
     async fn succeed(&self, subject: &str) -> StoreResult<()> {
         self.step(Step::succeed, || async move {
-            query(CLEAR).bind(subject).execute(&self.writer).await?;
+            self.write(query(CLEAR).bind(subject)).await?;
             Ok(())
         })
         .await
@@ -80,7 +80,7 @@ impl Limits for SqlStore {
 
     async fn forgive(&self, subject: &str) -> StoreResult<()> {
         self.step(Step::forgive, || async move {
-            query(FORGIVE).bind(subject).execute(&self.writer).await?;
+            self.write(query(FORGIVE).bind(subject)).await?;
             Ok(())
         })
         .await
@@ -88,14 +88,14 @@ impl Limits for SqlStore {
 
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
         self.step(Step::sweep_limits, || async move {
-            changed(query(SWEEP).bind(before.0).bind(i64::from(limit)), &self.writer).await
+            self.write(query(SWEEP).bind(before.0).bind(i64::from(limit))).await
         })
         .await
     }
 
     async fn record(&self, event: &AuditEvent) -> StoreResult<()> {
         self.step(Step::record, || async move {
-            recording(event).execute(&self.writer).await?;
+            self.write(recording(event)).await?;
             Ok(())
         })
         .await
@@ -103,7 +103,7 @@ impl Limits for SqlStore {
 
     async fn audit(&self, limit: u32) -> StoreResult<Vec<AuditEvent>> {
         self.step(Step::audit, || async move {
-            let rows = query(AUDIT).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+            let rows = self.read(query(AUDIT).bind(i64::from(limit))).await?;
             rows.iter().map(read_event).collect()
         })
         .await
@@ -111,13 +111,13 @@ impl Limits for SqlStore {
 
     async fn sweep_audit(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
         self.step(Step::sweep_audit, || async move {
-            changed(query(SWEEP_AUDIT).bind(before.0).bind(i64::from(limit)), &self.writer).await
+            self.write(query(SWEEP_AUDIT).bind(before.0).bind(i64::from(limit))).await
         })
         .await
     }
 }
 
-pub(super) fn recording(event: &AuditEvent) -> Query<'_> {
+pub(super) fn recording(event: &AuditEvent) -> Query {
     query(RECORD)
         .bind(id(event.id))
         .bind(event.at.0)

@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection};
 
+use super::connections::{Kept, PATIENCE};
+use super::group::Group;
 use super::row::{Failure, Record};
-use super::{Engine, SqlStore, first, query};
+use super::{Database, SqlStore, first, query};
 
 /// Numbered from 1, only ever added to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_start.sql")];
-
-/// How long a step waits for a free connection.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
@@ -86,23 +85,22 @@ impl From<sqlx::Error> for OpenError {
 }
 
 /// The connections for writing and for reading. None is made before it is needed.
-pub(super) async fn connect(location: &Location) -> Result<(Engine, AnyPool, AnyPool), OpenError> {
+pub(super) async fn connect(location: &Location) -> Result<Database, OpenError> {
     sqlx::any::install_default_drivers();
     match location {
         Location::Sqlite(path) => {
             let file = prepare(path).map_err(|cause| OpenError::File { path: path.clone(), cause })?;
             let options = options(&sqlite_address(&file)?)?;
             readable(&file, &options).await?;
-            let writer = sqlite_pool(1, SQLITE_WRITER).connect_lazy_with(options.clone());
-            let readers = sqlite_pool(SQLITE_READERS, SQLITE_READER).connect_lazy_with(options);
-            Ok((Engine::Sqlite, writer, readers))
+            let writer = Group::new(Kept::new(options.clone(), SQLITE_WRITER, 1));
+            let readers = Kept::new(options, SQLITE_READER, SQLITE_READERS);
+            Ok(Database::Sqlite { writer, readers })
         }
         Location::Postgres(address) => {
             if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
                 return Err(OpenError::Address("it does not begin with postgres://".to_owned()));
             }
-            let pool = postgres_pool().connect_lazy_with(options(address)?);
-            Ok((Engine::Postgres, pool.clone(), pool))
+            Ok(Database::Postgres(postgres_pool().connect_lazy_with(options(address)?)))
         }
     }
 }
@@ -110,7 +108,7 @@ pub(super) async fn connect(location: &Location) -> Result<(Engine, AnyPool, Any
 /// Brings the tables to the newest version, under a lock so that of several starting processes one does it.
 pub(super) async fn migrate(store: &SqlStore) -> Result<(), OpenError> {
     let mut step = store.begin().await?;
-    if store.engine == Engine::Postgres {
+    if let Database::Postgres(_) = *store.database {
         query("SELECT pg_advisory_xact_lock(7236571)").execute(&mut *step).await?;
     }
     query("CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT PRIMARY KEY)")
@@ -124,9 +122,9 @@ pub(super) async fn migrate(store: &SqlStore) -> Result<(), OpenError> {
         return Err(OpenError::Newer { found, known });
     }
     for (version, text) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
-        let text = match store.engine {
-            Engine::Sqlite => text.to_owned(),
-            Engine::Postgres => text.replace(" BLOB", " BYTEA"),
+        let text = match *store.database {
+            Database::Sqlite { .. } => text.to_owned(),
+            Database::Postgres(_) => text.replace(" BLOB", " BYTEA"),
         };
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *step).await?;
         query("INSERT INTO schema_versions (version) VALUES ($1)").bind(version).execute(&mut *step).await?;
@@ -184,21 +182,6 @@ fn options(address: &str) -> Result<AnyConnectOptions, OpenError> {
     let options: AnyConnectOptions =
         address.parse().map_err(|_| OpenError::Address("it is not a URL".to_owned()))?;
     Ok(options.disable_statement_logging())
-}
-
-fn sqlite_pool(connections: u32, settings: &'static str) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(settings).execute(connection).await?;
-                Ok(())
-            })
-        })
 }
 
 fn postgres_pool() -> AnyPoolOptions {

@@ -1,5 +1,7 @@
 //! Reading rows and writing values, and what can go wrong with either.
 
+use std::sync::Arc;
+
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -12,6 +14,10 @@ pub(super) enum Failure {
     Driver(sqlx::Error),
     Corrupt(&'static str),
     Refused(&'static str),
+    /// What failed was done for several at once.
+    Shared(Arc<Failure>),
+    /// Whoever carried it out for others was given up half way.
+    Undone,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -27,15 +33,22 @@ impl Failure {
     /// Whether the database undid the attempt for the sake of others: SQLite's BUSY and LOCKED families,
     /// PostgreSQL's serialization failure and deadlock.
     pub(super) fn worth_another_try(&self) -> bool {
-        let Failure::Driver(error) = self else { return false };
-        let Some(code) = error.as_database_error().and_then(|error| error.code()) else { return false };
-        match code.as_ref() {
-            "40001" | "40P01" => true,
-            // SQLSTATE has five characters, SQLite's numbers fewer; their low byte names the family.
-            sqlite => {
-                sqlite.len() < 5 && sqlite.parse().is_ok_and(|number: u32| matches!(number & 0xff, 5 | 6))
+        match self {
+            Failure::Driver(error) => {
+                let code = error.as_database_error().and_then(|error| error.code());
+                matches!(code.as_deref(), Some("40001" | "40P01"))
+                    || matches!(sqlite_family(error), Some(5 | 6))
             }
+            Failure::Shared(failure) => failure.worth_another_try(),
+            Failure::Undone => true,
+            Failure::Corrupt(_) | Failure::Refused(_) => false,
         }
+    }
+
+    /// Whether SQLite undid this statement and nothing else: its TOOBIG, CONSTRAINT and MISMATCH families. Others
+    /// may have ended the transaction around it.
+    pub(super) fn breaks_a_rule(&self) -> bool {
+        matches!(self, Failure::Driver(error) if matches!(sqlite_family(error), Some(18..=20)))
     }
 
     /// What the driver said; database messages name columns and constraints, never bound values.
@@ -48,6 +61,8 @@ impl Failure {
             Failure::Driver(other) => other.to_string(),
             Failure::Corrupt(what) => format!("unreadable {what}"),
             Failure::Refused(why) => (*why).to_owned(),
+            Failure::Shared(failure) => failure.words(),
+            Failure::Undone => "it was given up half way".to_owned(),
         }
     }
 
@@ -57,6 +72,13 @@ impl Failure {
             other => StoreError::Unavailable { step, cause: other.words() },
         }
     }
+}
+
+/// The low byte of SQLite's number, which names its family. SQLSTATE has five characters, those numbers fewer.
+fn sqlite_family(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    let number: u32 = (code.len() < 5).then(|| code.parse().ok())??;
+    Some(number & 0xff)
 }
 
 /// A row whose columns are read by name; what cannot be read is [`Failure::Corrupt`] and named.

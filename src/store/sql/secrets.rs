@@ -29,7 +29,7 @@ const ADD_FIRST: &str = "INSERT INTO encryption_keys (version, namespace, key, k
 impl Secrets for SqlStore {
     async fn secrets(&self, name: &str) -> StoreResult<Vec<StoredSecret>> {
         self.step(Step::secrets, || async move {
-            let rows = query(NEWEST).bind(name).fetch_all(&self.readers).await?;
+            let rows = self.read(query(NEWEST).bind(name)).await?;
             rows.iter().map(read_secret).collect()
         })
         .await
@@ -61,7 +61,7 @@ impl Secrets for SqlStore {
 
     async fn data_keys(&self, namespace: &str) -> StoreResult<Vec<StoredDataKey>> {
         self.step(Step::data_keys, || async move {
-            let rows = query(DATA_KEYS).bind(namespace).fetch_all(&self.readers).await?;
+            let rows = self.read(query(DATA_KEYS).bind(namespace)).await?;
             rows.iter().map(read_data_key).collect()
         })
         .await
@@ -77,7 +77,7 @@ impl Secrets for SqlStore {
                 .bind(i64::from(key.suite))
                 .bind(&key.kcv)
                 .bind(now.0);
-            Ok(changed(add, &self.writer).await? == 1)
+            Ok(self.write(add).await? == 1)
         })
         .await
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::accounts::{account_columns, end_all_but, read_account};
 use super::limits::{CLEAR, FORGIVE, recording};
 use super::row::{Failure, Record, id, joined, printable};
-use super::{SqlStore, Step, changed, first, query};
+use super::{Query, SqlStore, Step, changed, query};
 use crate::clock::Timestamp;
 use crate::store::{
     Account, Advance, Begun, EndReason, Live, Presented, Session, Sessions, Start, StoreResult,
@@ -182,7 +182,7 @@ impl Sessions for SqlStore {
         self.step(Step::advance, || async move {
             // The second statement can find that its reason has just gone away; then the first is due again.
             for _ in 0..3 {
-                let rows = bind_advance(presented).fetch_all(&self.writer).await?;
+                let rows = self.write_returning(bind_advance(presented)).await?;
                 if let Some(row) = rows.first() {
                     return read_advance(row);
                 }
@@ -197,7 +197,7 @@ impl Sessions for SqlStore {
 
     async fn session(&self, session: Uuid) -> StoreResult<Option<Session>> {
         self.step(Step::session, || async move {
-            let row = first(query(BY_ID).bind(id(session)), &self.readers).await?;
+            let row = self.read_one(query(BY_ID).bind(id(session))).await?;
             row.map(|row| read_session(&row)).transpose()
         })
         .await
@@ -205,7 +205,7 @@ impl Sessions for SqlStore {
 
     async fn live_session(&self, session: Uuid, now: Timestamp) -> StoreResult<Option<(Session, Account)>> {
         self.step(Step::live_session, || async move {
-            let row = first(query(ALIVE).bind(id(session)).bind(now.0), &self.readers).await?;
+            let row = self.read_one(query(ALIVE).bind(id(session)).bind(now.0)).await?;
             row.map(|row| Ok((read_session(&row)?, read_account(&row)?))).transpose()
         })
         .await
@@ -214,7 +214,7 @@ impl Sessions for SqlStore {
     async fn sessions_of(&self, account: Uuid, now: Timestamp, limit: u32) -> StoreResult<Vec<Session>> {
         self.step(Step::sessions_of, || async move {
             let alive = query(ALIVE_OF).bind(id(account)).bind(now.0).bind(i64::from(limit));
-            alive.fetch_all(&self.readers).await?.iter().map(read_session).collect()
+            self.read(alive).await?.iter().map(read_session).collect()
         })
         .await
     }
@@ -228,7 +228,7 @@ impl Sessions for SqlStore {
     ) -> StoreResult<bool> {
         self.step(Step::end_session, || async move {
             let end = query(END).bind(id(session)).bind(owner.map(id)).bind(now.0).bind(reason.name());
-            Ok(changed(end, &self.writer).await? == 1)
+            Ok(self.write(end).await? == 1)
         })
         .await
     }
@@ -246,14 +246,14 @@ impl Sessions for SqlStore {
 
     async fn end_all_sessions(&self, reason: EndReason, now: Timestamp) -> StoreResult<u64> {
         self.step(Step::end_all_sessions, || async move {
-            changed(query(END_ALL).bind(now.0).bind(reason.name()), &self.writer).await
+            self.write(query(END_ALL).bind(now.0).bind(reason.name())).await
         })
         .await
     }
 
     async fn sweep_sessions(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
         self.step(Step::sweep_sessions, || async move {
-            changed(query(SWEEP).bind(before.0).bind(i64::from(limit)), &self.writer).await
+            self.write(query(SWEEP).bind(before.0).bind(i64::from(limit))).await
         })
         .await
     }
@@ -264,7 +264,7 @@ fn asked<'a>(presented: &Presented<'a>) -> Option<&'a str> {
     presented.audience.map(|audience| if audience.contains([' ', '\0']) { "" } else { audience })
 }
 
-fn bind_advance<'a>(presented: &Presented<'a>) -> super::Query<'a> {
+fn bind_advance(presented: &Presented<'_>) -> Query {
     query(ADVANCE)
         .bind(id(presented.session))
         .bind(i64::from(presented.counter))
@@ -299,7 +299,7 @@ fn read_advance(row: &AnyRow) -> Result<Advance, Failure> {
 /// Why [`ADVANCE`] found nothing to do; `None` when by now it would.
 async fn diagnose(store: &SqlStore, presented: &Presented<'_>) -> Result<Option<Advance>, Failure> {
     let read = query(DIAGNOSE).bind(id(presented.session)).bind(id(presented.client));
-    let Some(row) = first(read, &store.readers).await? else { return Ok(Some(Advance::Unknown)) };
+    let Some(row) = store.read_one(read).await? else { return Ok(Some(Advance::Unknown)) };
     let session = read_session(&row)?;
     let record = Record(&row);
     if let Some((_, reason)) = session.ended {

@@ -56,6 +56,65 @@ contract! {
         }
     }
 
+    async fn one_write_that_fails_among_many_at_once_spoils_none_of_the_others(ground) {
+        let store = &ground.store;
+        let (_, client) = someone(store).await;
+        let mut refreshes = Vec::new();
+        let mut refused = Vec::new();
+        for n in 0..16 {
+            let (_, _, session) = logged_in(store).await;
+            let known = Client { name: format!("same id {n}"), ..client.clone() };
+            refreshes.push((session.id, presented(&session, 1, later(GRACE))));
+            refused.push(known);
+        }
+        let mut tasks = Vec::new();
+        for client in refused {
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move { assert!(store.add_client(&client).await.is_err()) }));
+        }
+        for (_, refresh) in refreshes.clone() {
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move {
+                assert_eq!(name(&store.advance(&refresh).await.unwrap()), "advanced");
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let after = ground.again().await;
+        for (session, _) in refreshes {
+            assert_eq!(after.session(session).await.unwrap().unwrap().counter, 2);
+        }
+        after.close().await;
+    }
+
+    async fn writers_that_give_up_take_nobody_with_them(ground) {
+        let store = &ground.store;
+        let mut tasks = Vec::new();
+        for n in 0..64_usize {
+            let (_, _, session) = logged_in(store).await;
+            let store = store.clone();
+            tasks.push((n, session.id, tokio::spawn(async move {
+                let refresh = presented(&session, 1, later(GRACE));
+                let mut work = std::pin::pin!(store.advance(&refresh));
+                // Every other one is dropped after a few polls, wherever it stands by then.
+                for _ in 0..n / 2 % 5 {
+                    if n % 2 == 1 && poll_once(&mut work).await {
+                        return;
+                    }
+                }
+                if n % 2 == 0 {
+                    assert_eq!(name(&work.await.unwrap()), "advanced");
+                }
+            })));
+        }
+        for (n, session, task) in tasks {
+            task.await.unwrap();
+            let counter = store.session(session).await.unwrap().unwrap().counter;
+            assert!(counter == 2 || n % 2 == 1 && counter == 1, "{n}: {counter}");
+        }
+    }
+
     async fn a_step_given_up_half_way_leaves_no_trace_and_no_lock(ground) {
         let (account, client) = someone(&ground.store).await;
         let (mut wanted, mut kept) = (Vec::new(), 0);
@@ -187,4 +246,15 @@ async fn a_location_that_cannot_be_is_refused_with_a_sentence() {
         assert!(!words.contains("hunter2"), "{words}");
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Polls once, gives the others a turn, and says whether it is done.
+async fn poll_once<F: Future + Unpin>(work: &mut F) -> bool {
+    let done = std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *work).poll(context);
+        std::task::Poll::Ready(polled.is_ready())
+    });
+    let done = done.await;
+    tokio::task::yield_now().await;
+    done
 }
