@@ -9,8 +9,10 @@ use keyward::signing::{Mode, Reach, Rotated};
 use keyward::store::{KeyState, Sessions as _, SigningKeys as _};
 use keyward_verifier::{KeySet, Reason, Refusal, Verifier};
 use serde_json::json;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use crate::app::{Answer, PASSWORD, TestApp, Tokens};
+use crate::process::Place;
 
 const JWKS: &str = "/.well-known/jwks.json";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -383,4 +385,36 @@ async fn keys_of_another_size_take_over_when_the_configuration_changes() {
     it.wind(Duration::ZERO).await;
     it.get("/v1/me", Some(&new.access)).await.expect(200);
     assert!(it.app.grants.ring.confirmed_at() > Timestamp(0));
+}
+
+/// What somebody does who can write to the database but has no master key.
+#[test]
+fn a_server_does_not_start_on_a_swapped_key_until_that_key_is_revoked() {
+    let place = Place::prepared();
+    let listed = place.json(&["keys", "list", "--json"]);
+    let kid = listed.as_array().unwrap().iter().find(|key| key["state"] == "staged").unwrap()["kid"].clone();
+    let kid = kid.as_str().unwrap();
+    let swap = format!(
+        "UPDATE signing_keys SET public_jwk = replace((SELECT public_jwk FROM signing_keys WHERE kid <> '{kid}'),
+            (SELECT kid FROM signing_keys WHERE kid <> '{kid}'), '{kid}') WHERE kid = '{kid}'"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        sqlx::any::install_default_drivers();
+        let address = format!("sqlite://{}", place.path("data/keyward.db").display());
+        let mut connection = AnyConnection::connect(&address).await.unwrap();
+        let done = sqlx::raw_sql(AssertSqlSafe(swap)).execute(&mut connection).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+        connection.close().await.unwrap();
+    });
+
+    let refused = place.try_serve(&[], &[]).err().unwrap().code(1);
+    for word in [kid, "thumbprint", "`keyward keys revoke`"] {
+        assert!(refused.err.contains(word), "{refused:?}");
+    }
+    place.run(&["keys", "export", "--public", kid]).refused(1, &[kid, "thumbprint"]);
+    place.run(&["keys", "revoke", kid, "--compromised"]).ok();
+    let server = place.serve();
+    assert!(!server.kids().contains(&kid.to_owned()));
+    server.login("alice");
 }
