@@ -311,7 +311,9 @@ async fn a_key_moved_to_another_row_or_swapped_does_not_sign() {
     assert!(matches!(loaded.err(), Some(SigningError::Open { kid, .. }) if kid == active));
 }
 
-/// Two keys of another deployment under the same master key: an attacker with the database has them to swap.
+type Swap<'a> = &'a dyn Fn(&mut SigningKey);
+
+/// Even what is sealed for its row, as only a holder of the data key can, must fit the rest of it.
 #[tokio::test]
 async fn a_key_whose_row_contradicts_itself_is_neither_published_nor_used_but_named() {
     let shop = Shop::open().await;
@@ -326,7 +328,7 @@ async fn a_key_whose_row_contradicts_itself_is_neither_published_nor_used_but_na
         let kid = shop.kid(state);
         let mut named = jwk.clone();
         named.kid = KeyId::parse(&kid).unwrap();
-        let swaps: [(&str, &dyn Fn(&mut SigningKey)); 5] = [
+        let swaps: [(&str, Swap<'_>); 5] = [
             ("thumbprint", &|key| key.public_jwk = serde_json::to_string(&jwk).unwrap()),
             ("thumbprint", &|key| key.public_jwk = serde_json::to_string(&named).unwrap()),
             ("cannot be read", &|key| key.public_jwk = "{}".to_owned()),

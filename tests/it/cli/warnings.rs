@@ -71,7 +71,7 @@ fn every_metric_is_named_as_its_kind_and_unit_ask() {
         let whole = |name: &&str| {
             sample.strip_prefix(*name).is_some_and(|end| end.is_empty() || end.starts_with('_'))
         };
-        let family = kinds.keys().copied().filter(|name| whole(&name)).max_by_key(|name| name.len());
+        let family = kinds.keys().copied().filter(whole).max_by_key(|name| name.len());
         let kind = kinds[family.unwrap_or_else(|| panic!("{sample} has no type"))];
         assert_eq!(kind == "counter", sample.ends_with("_total"), "{sample} is a {kind}");
     }
