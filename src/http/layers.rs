@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceBuilder;
@@ -34,17 +34,15 @@ const SECURITY: [(HeaderName, HeaderValue); 4] = [
 pub(super) fn wrap(router: Router<Arc<App>>, app: &Arc<App>, cors: Option<CorsLayer>) -> Router<Arc<App>> {
     let places = Arc::new(Semaphore::new(app.config.http.max_in_flight));
     let layers = ServiceBuilder::new()
-        // 1. The request id, so that everything below can name the request; one span and one line a request, joined to
-        // the caller's trace; metrics.
+        // 1. The request id, first, so that everything below can name the request; one span and one line a request,
+        // joined to the caller's trace; metrics. On the way out: whatever failed without a body of ours still speaks
+        // RFC 9457, and every answer has the security headers, refusals and preflights as well.
         .layer(from_fn_with_state(app.clone(), accompany))
-        // 2. Whatever fails without a body of ours still speaks RFC 9457, and every answer has the security headers,
-        // refusals and preflights as well.
-        .layer(from_fn(dress))
-        // 3. CORS, before anything that may refuse, so that a browser can read the refusal.
+        // 2. CORS, before anything that may refuse, so that a browser can read the refusal.
         .layer(option_layer(cors))
-        // 4. A panic is an answer, not a closed connection.
+        // 3. A panic is an answer, not a closed connection.
         .layer(CatchPanicLayer::custom(panicked))
-        // 5. The time that the whole request may take; in it the body's, and only then a place to work.
+        // 4. The time that the whole request may take; in it the body's, and only then a place to work.
         .layer(from_fn_with_state(Bounds { app: app.clone(), places }, in_time));
     router.layer(layers)
 }
@@ -64,7 +62,7 @@ async fn accompany(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let trace = trace.and_then(trace_id).unwrap_or_default();
     let name = id.to_str().unwrap_or_default();
     let span = tracing::info_span!("request", id = %name, method, path, trace_id = trace);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = dressed(next.run(request).instrument(span.clone()).await);
     let (status, spent) = (response.status(), watch.elapsed());
     app.metrics.request(method, path, status.as_u16(), spent);
     span.in_scope(|| tracing::info!(status = status.as_u16(), ms = spent.as_millis(), "answered"));
@@ -112,8 +110,8 @@ fn trace_id(header: &str) -> Option<&str> {
     (shaped && whole && !zero(trace) && !zero(parent)).then_some(trace)
 }
 
-async fn dress(request: Request, next: Next) -> Response {
-    let mut response = spoken(next.run(request).await);
+fn dressed(response: Response) -> Response {
+    let mut response = spoken(response);
     for (name, value) in SECURITY {
         response.headers_mut().entry(name).or_insert(value);
     }
