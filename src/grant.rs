@@ -21,7 +21,7 @@ use crate::secrets::{LiveRefreshKeys, SecretsError};
 use crate::session::{Labels, RefreshKeys};
 use crate::signing::{KeyRing, token};
 use crate::store::sql::SqlStore;
-use crate::store::{Client, EndReason, Limits as _, Live, Session, StoreError};
+use crate::store::{AuditEvent, Client, EndReason, Live, Session, StoreError};
 
 mod account;
 mod login;
@@ -169,21 +169,18 @@ impl Grants {
         asked.map(Scopes::parse).transpose().map_err(|_| Refused::InvalidScope)
     }
 
-    async fn record(
+    /// An event of the audit trail, to be recorded in the step that it tells of.
+    fn event(
         &self,
         kind: Kind,
         whom: (Option<Uuid>, Option<Uuid>),
         origin: &Origin,
         detail: &str,
-    ) -> Result<(), Refused> {
+    ) -> Result<AuditEvent, NoRandomness> {
         let source = self.labels.network(origin.address);
         let mut event = audit::event(&self.random, self.clock.now(), kind, whom, &source)?;
         event.detail = detail.into();
-        // What it tells of is durable already and stays so; the answer must say that.
-        if let Err(cause) = self.store.record(&event).await {
-            tracing::error!(%cause, kind = kind.name(), "an event was not recorded in the audit trail");
-        }
-        Ok(())
+        Ok(event)
     }
 
     /// Takes back what an allowed attempt counted if no password was judged after it: the caller learnt nothing.

@@ -248,8 +248,6 @@ pub struct Begun<'a> {
     pub clear: Option<&'a str>,
     /// A subject of [`Limits`] that has one failure taken back.
     pub forgive: Option<&'a str>,
-    /// What to record.
-    pub event: Option<&'a AuditEvent>,
 }
 
 /// What became of starting a session.
@@ -285,6 +283,17 @@ pub struct Presented<'a> {
     pub idle_ms: i64,
     /// How far another replica's clock may honestly be ahead, in milliseconds.
     pub skew_ms: i64,
+    /// What to record of what must not happen without a record.
+    pub incidents: Option<Incidents<'a>>,
+}
+
+/// The events of [`Advance::Reused`] and [`Advance::Healed`]; the account is filled in.
+#[derive(Clone, Copy, Debug)]
+pub struct Incidents<'a> {
+    /// Recorded with the end of the session.
+    pub reused: &'a AuditEvent,
+    /// Recorded with the healing.
+    pub healed: &'a AuditEvent,
 }
 
 /// A live session with what its tokens are made from, as of the step.
@@ -311,6 +320,8 @@ pub enum Advance {
     Healed(Live),
     /// A spent token: the session has just been ended by this step.
     Reused(Session),
+    /// It would be one of these two, but `incidents` were not given: nothing moved.
+    Incident,
     /// It had ended before, for this reason.
     Ended(EndReason),
     /// Idle or absolute expiry has passed.
@@ -327,9 +338,10 @@ pub enum Advance {
 /// Steps on sessions.
 pub trait Sessions {
     /// Inserts a session if its account is enabled and still at `session.epoch`, with all that an honest login means:
-    /// failures are taken back and the event is recorded in the same step, or nothing is.
+    /// failures are taken back in the same step, or nothing is.
     async fn start_session(&self, begun: &Begun<'_>) -> StoreResult<Start>;
-    /// Judges a presented refresh token and moves the session, in one statement.
+    /// Judges a presented refresh token and moves the session. Called without `incidents` first, because events that
+    /// are seldom needed cost randomness; on [`Advance::Incident`] again with them.
     async fn advance(&self, presented: &Presented<'_>) -> StoreResult<Advance>;
     /// The session with this id, ended or not.
     async fn session(&self, id: Uuid) -> StoreResult<Option<Session>>;
@@ -597,4 +609,8 @@ pub trait Limits {
 }
 
 /// Everything a back end offers.
-pub trait Store: Accounts + Clients + Sessions + SigningKeys + Secrets + Limits {}
+pub trait Store: Accounts + Clients + Sessions + SigningKeys + Secrets + Limits + Sized {
+    /// The same store, for one step that changes something: `event` is recorded with the change or not at all. It is
+    /// not recorded when nothing changed.
+    fn noting(&self, event: AuditEvent) -> Self;
+}

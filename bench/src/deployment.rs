@@ -112,7 +112,7 @@ async fn start_sessions(app: &App, accounts: &[Account]) -> Outcome<Vec<String>>
             source: grants.labels.network([127, 0, 0, 1].into()),
             device: "unknown".into(),
         };
-        let begun = Begun { session: &session, clear: None, forgive: None, event: None };
+        let begun = Begun { session: &session, clear: None, forgive: None };
         if grants.store.start_session(&begun).await? != Start::Started {
             return Err("a session was not started".into());
         }

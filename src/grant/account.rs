@@ -10,10 +10,13 @@ use super::login::{hashing, release, seal_password};
 use super::{Grants, Origin, Refused, until};
 use crate::account;
 use crate::audit::Kind;
-use crate::clock::{Stopwatch, Timestamp};
+use crate::clock::Stopwatch;
 use crate::limit::{self, Subject};
 use crate::password::Password;
-use crate::store::{Account, Accounts as _, Attempt, EndReason, PasswordChange, Session, Sessions as _};
+use crate::store::{
+    Account, Accounts as _, Attempt, AuditEvent, EndReason, PasswordChange, Session, Sessions as _,
+    Store as _,
+};
 
 /// The living session and account behind a verified access token.
 pub struct Caller {
@@ -87,11 +90,12 @@ impl Grants {
     /// # Errors
     /// [`Refused::NoSuchSession`] when it is not the caller's or not alive.
     pub async fn end_session(&self, caller: &Caller, id: Uuid, origin: &Origin) -> Result<(), Refused> {
-        let (now, account) = (self.clock.now(), caller.account.id);
-        if !self.store.end_session(id, Some(account), EndReason::Logout, now).await? {
-            return Err(Refused::NoSuchSession);
-        }
-        self.record(Kind::SessionEnded, (Some(account), Some(id)), origin, "ended by its owner").await
+        let account = caller.account.id;
+        let event =
+            self.event(Kind::SessionEnded, (Some(account), Some(id)), origin, "ended by its owner")?;
+        let store = self.store.noting(event);
+        let ended = store.end_session(id, Some(account), EndReason::Logout, self.clock.now()).await?;
+        if ended { Ok(()) } else { Err(Refused::NoSuchSession) }
     }
 
     /// Ends the session of a verified access token, or all of its account's; fine if they are over already.
@@ -153,9 +157,9 @@ impl Grants {
         limit::forgive(&self.store, &source).await?;
         let phc = self.hasher.hash(Arc::new(new)).await.map_err(hashing)?;
         let sealed = seal_password(&self.keyring, account.id, &phc)?;
-        self.set_password(caller, sealed_before.as_deref(), &sealed, self.clock.now()).await?;
         let whom = (Some(account.id), Some(caller.session.id));
-        self.record(Kind::PasswordChanged, whom, origin, "").await?;
+        let event = self.event(Kind::PasswordChanged, whom, origin, "")?;
+        self.set_password(caller, sealed_before.as_deref(), &sealed, event).await?;
         crate::failpoint!("password.before_answer");
         Ok(())
     }
@@ -174,7 +178,7 @@ impl Grants {
         caller: &Caller,
         expected: Option<&str>,
         sealed: &str,
-        now: Timestamp,
+        event: AuditEvent,
     ) -> Result<(), Refused> {
         crate::failpoint!("password.before_change");
         let change = PasswordChange {
@@ -182,9 +186,9 @@ impl Grants {
             expected,
             sealed,
             keep: Some(caller.session.id),
-            now,
+            now: self.clock.now(),
         };
-        let ended = self.store.change_password(&change).await?;
+        let ended = self.store.noting(event).change_password(&change).await?;
         crate::failpoint!("password.after_change");
         ended.map(|_| ()).ok_or(Refused::Conflict)
     }

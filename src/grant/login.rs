@@ -9,14 +9,15 @@ use zeroize::Zeroizing;
 
 use super::{Asked, Grants, Issued, Origin, Refused, until};
 use crate::account;
-use crate::audit::{self, Kind};
+use crate::audit::Kind;
 use crate::client;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::limit::{self, Subject};
 use crate::password::{HashError, Password};
 use crate::session::RefreshKeys;
 use crate::store::{
-    Accounts as _, Attempt, Begun, Client, Credential, Live, Session, Sessions as _, Start, StoreError,
+    Accounts as _, Attempt, Begun, Client, Credential, Live, Session, Sessions as _, Start, Store as _,
+    StoreError,
 };
 
 /// What a login asks for.
@@ -55,7 +56,7 @@ impl Grants {
         let begun = async {
             let credential = self.check_password(request, &account, origin).await?;
             let session = self.session_for(&client, &credential, audience, scope.as_ref(), origin)?;
-            self.begin(session, &client, &credential, [&account, &source]).await
+            self.begin(session, &client, &credential, [&account, &source], origin).await
         };
         let (live, keys) = match begun.await {
             Ok(begun) => begun,
@@ -162,9 +163,9 @@ impl Grants {
         let sealed = seal_password(&self.keyring, id, &phc)?;
         let old = credential.password.take().unwrap_or_default();
         crate::failpoint!("login.before_rehash");
-        if self.store.rehash_password(id, &old, &sealed).await? {
+        let event = self.event(Kind::PasswordRehashed, (Some(id), None), origin, "")?;
+        if self.store.noting(event).rehash_password(id, &old, &sealed).await? {
             crate::failpoint!("login.after_rehash");
-            self.record(Kind::PasswordRehashed, (Some(id), None), origin, "").await?;
         }
         credential.password = Some(sealed);
         Ok(credential)
@@ -212,16 +213,14 @@ impl Grants {
         client: &Client,
         credential: &Credential,
         [account, source]: [&Subject; 2],
+        origin: &Origin,
     ) -> Result<(Live, Arc<RefreshKeys>), Refused> {
         let whom = (Some(session.account), Some(session.id));
-        let mut event =
-            audit::event(&self.random, session.created_at, Kind::LoginSucceeded, whom, &session.source)?;
-        event.detail.clone_from(&session.device);
+        let event = self.event(Kind::LoginSucceeded, whom, origin, &session.device)?;
         let (clear, forgive) = (account.key(), source.key());
-        let begun =
-            Begun { session: &session, clear: Some(&clear), forgive: Some(&forgive), event: Some(&event) };
+        let begun = Begun { session: &session, clear: Some(&clear), forgive: Some(&forgive) };
         crate::failpoint!("login.before_start");
-        match self.store.start_session(&begun).await? {
+        match self.store.noting(event).start_session(&begun).await? {
             Start::AccountMoved => Err(Refused::InvalidCredentials),
             Start::Started => {
                 crate::failpoint!("login.after_start");

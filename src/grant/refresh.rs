@@ -6,7 +6,7 @@ use super::{Asked, Grants, Issued, Origin, Refused, ended};
 use crate::audit::Kind;
 use crate::clock::millis;
 use crate::session::RefreshToken;
-use crate::store::{Advance, EndReason, Presented, Session, Sessions as _};
+use crate::store::{Advance, EndReason, Incidents, Presented, Session, Sessions as _, Store as _};
 
 /// What a refresh asks for.
 pub struct RefreshRequest {
@@ -45,9 +45,16 @@ impl Grants {
             grace_ms: millis(self.config.refresh.grace),
             idle_ms: millis(self.config.session.idle),
             skew_ms: millis(self.config.rotation.clock_skew),
+            incidents: None,
         };
         crate::failpoint!("refresh.before_advance");
-        let outcome = self.store.advance(&presented).await?;
+        let mut outcome = self.store.advance(&presented).await?;
+        if let Advance::Incident = outcome {
+            let [reused, healed] = [Kind::RefreshReused, Kind::RefreshHealed]
+                .map(|kind| self.event(kind, (None, Some(token.session)), origin, ""));
+            let incidents = Some(Incidents { reused: &reused?, healed: &healed? });
+            outcome = self.store.advance(&Presented { incidents, ..presented }).await?;
+        }
         crate::failpoint!("refresh.after_advance");
         let live = match outcome {
             Advance::Advanced(live) | Advance::Same(live) => live,
@@ -56,15 +63,14 @@ impl Grants {
                     session = %live.session.id,
                     "the store was behind a refresh token it had given out: it lost writes (failover or restored backup?); the session was healed"
                 );
-                self.record(Kind::RefreshHealed, whom(&live.session), origin, "").await?;
                 live
             }
             Advance::Reused(session) => {
                 tracing::warn!(session = %session.id, "a spent refresh token was presented; the session is ended");
                 crate::failpoint!("refresh.after_reuse");
-                self.record(Kind::RefreshReused, whom(&session), origin, "").await?;
                 return Err(Refused::RefreshTokenReused);
             }
+            Advance::Incident => return Err(Refused::Fault("an incident was not recorded".into())),
             Advance::Ended(EndReason::Reuse) => return Err(Refused::RefreshTokenReused),
             Advance::Ended(reason) => return Err(Refused::SessionEnded(Some(reason))),
             Advance::AccountMoved => return Err(Refused::SessionEnded(None)),
@@ -109,20 +115,17 @@ impl Grants {
         account: uuid::Uuid,
         origin: &Origin,
     ) -> Result<(), Refused> {
-        let now = self.clock.now();
-        if self.store.end_session(session, Some(account), EndReason::Logout, now).await? {
-            self.record(Kind::SessionEnded, (Some(account), Some(session)), origin, "logout").await?;
-        }
+        let event = self.event(Kind::SessionEnded, (Some(account), Some(session)), origin, "logout")?;
+        let store = self.store.noting(event);
+        store.end_session(session, Some(account), EndReason::Logout, self.clock.now()).await?;
         Ok(())
     }
 
     pub(super) async fn end_all(&self, session: &Session, origin: &Origin) -> Result<(), Refused> {
-        let now = self.clock.now();
-        let count = self.store.end_sessions_of(session.account, EndReason::LogoutAll, now).await?;
-        self.record(Kind::SessionsEnded, whom(session), origin, &format!("logout everywhere: {count}")).await
+        let whom = (Some(session.account), Some(session.id));
+        let event = self.event(Kind::SessionsEnded, whom, origin, "logout everywhere")?;
+        let store = self.store.noting(event);
+        store.end_sessions_of(session.account, EndReason::LogoutAll, self.clock.now()).await?;
+        Ok(())
     }
-}
-
-fn whom(session: &Session) -> (Option<uuid::Uuid>, Option<uuid::Uuid>) {
-    (Some(session.account), Some(session.id))
 }

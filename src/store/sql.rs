@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
 use tokio::sync::Semaphore;
 
-use super::{Store, StoreResult};
+use super::{AuditEvent, Store, StoreResult};
 use connections::{Kept, Lent};
 use group::{Group, Statement, Written};
 use row::Failure;
@@ -39,9 +39,14 @@ pub struct SqlStore {
     database: Arc<Database>,
     crowd: Arc<Semaphore>,
     calls: Arc<[AtomicU64; Step::COUNT]>,
+    note: Option<Arc<AuditEvent>>,
 }
 
-impl Store for SqlStore {}
+impl Store for SqlStore {
+    fn noting(&self, event: AuditEvent) -> SqlStore {
+        SqlStore { note: Some(Arc::new(event)), ..self.clone() }
+    }
+}
 
 impl SqlStore {
     /// Opens the database, makes it if it is not there, and brings its tables up to date.
@@ -52,7 +57,7 @@ impl SqlStore {
         let database = Arc::new(open::connect(&location).await?);
         let calls = Arc::new([const { AtomicU64::new(0) }; Step::COUNT]);
         let crowd = Arc::new(Semaphore::new(database.most_of_the_crowd()));
-        let store = SqlStore { database, crowd, calls };
+        let store = SqlStore { database, crowd, calls, note: None };
         for attempt in 1.. {
             match open::migrate(&store).await {
                 Err(OpenError::Database { again: true, .. }) if attempt < TRIES => pause(attempt).await,
@@ -123,10 +128,7 @@ impl SqlStore {
 
     /// Writes with one statement; how many rows it changed.
     async fn write(&self, query: Query) -> Result<u64, Failure> {
-        match self.write_one(Statement { query, returning: false }).await? {
-            Written::Changed(rows) => Ok(rows),
-            Written::Returned(rows) => Ok(rows.len() as u64),
-        }
+        Ok(self.write_one(Statement { query, returning: false }).await?.rows())
     }
 
     /// Writes with one statement and returns the rows behind its `RETURNING`.
@@ -138,6 +140,15 @@ impl SqlStore {
     }
 
     async fn write_one(&self, statement: Statement) -> Result<Written, Failure> {
+        if self.note.is_some() {
+            let mut step = self.begin().await?;
+            let written = group::written(statement, &mut *step).await?;
+            match written.rows() {
+                0 => step.rollback().await?,
+                _ => step.commit().await?,
+            }
+            return Ok(written);
+        }
         match &*self.database {
             Database::Sqlite { writer, .. } => writer.write(statement).await,
             Database::Postgres(pool) => group::written(statement, pool).await,
@@ -151,9 +162,11 @@ impl SqlStore {
             Database::Sqlite { writer, .. } => {
                 let mut lent = writer.lend().await?;
                 query("BEGIN IMMEDIATE").execute(&mut *lent).await?;
-                Ok(Change::Sqlite(lent))
+                Ok(Change { under_way: UnderWay::Sqlite(lent), note: self.note.clone() })
             }
-            Database::Postgres(pool) => Ok(Change::Postgres(pool.begin().await?)),
+            Database::Postgres(pool) => {
+                Ok(Change { under_way: UnderWay::Postgres(pool.begin().await?), note: self.note.clone() })
+            }
         }
     }
 }
@@ -175,25 +188,33 @@ impl Database {
 }
 
 /// A transaction under way.
-enum Change<'a> {
+struct Change<'a> {
+    under_way: UnderWay<'a>,
+    note: Option<Arc<AuditEvent>>,
+}
+
+enum UnderWay<'a> {
     Sqlite(Lent<'a>),
     Postgres(Transaction<'static, Any>),
 }
 
 impl Change<'_> {
-    /// Makes it durable.
-    async fn commit(self) -> Result<(), Failure> {
-        match self {
-            Change::Sqlite(lent) => close(lent, "COMMIT").await,
-            Change::Postgres(transaction) => Ok(transaction.commit().await?),
+    /// Makes it durable, together with the note of it.
+    async fn commit(mut self) -> Result<(), Failure> {
+        if let Some(event) = self.note.take() {
+            limits::recording(&event).execute(&mut *self).await?;
+        }
+        match self.under_way {
+            UnderWay::Sqlite(lent) => close(lent, "COMMIT").await,
+            UnderWay::Postgres(transaction) => Ok(transaction.commit().await?),
         }
     }
 
     /// Undoes it and keeps the connection.
     async fn rollback(self) -> Result<(), Failure> {
-        match self {
-            Change::Sqlite(lent) => close(lent, "ROLLBACK").await,
-            Change::Postgres(transaction) => Ok(transaction.rollback().await?),
+        match self.under_way {
+            UnderWay::Sqlite(lent) => close(lent, "ROLLBACK").await,
+            UnderWay::Postgres(transaction) => Ok(transaction.rollback().await?),
         }
     }
 }
@@ -208,18 +229,18 @@ impl Deref for Change<'_> {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
-        match self {
-            Change::Sqlite(lent) => lent,
-            Change::Postgres(transaction) => transaction,
+        match &self.under_way {
+            UnderWay::Sqlite(lent) => lent,
+            UnderWay::Postgres(transaction) => transaction,
         }
     }
 }
 
 impl DerefMut for Change<'_> {
     fn deref_mut(&mut self) -> &mut AnyConnection {
-        match self {
-            Change::Sqlite(lent) => lent,
-            Change::Postgres(transaction) => transaction,
+        match &mut self.under_way {
+            UnderWay::Sqlite(lent) => lent,
+            UnderWay::Postgres(transaction) => transaction,
         }
     }
 }

@@ -312,7 +312,7 @@ async fn a_session_of_an_epoch_that_has_passed_is_never_begun() {
     late.id = it.app.grants.random.uuid(it.clock.now()).unwrap();
     let body = json!({ "current_password": PASSWORD, "new_password": "an entirely new giraffe" });
     it.json(Method::PUT, "/v1/me/password", Some(&tokens.access), &body).await.expect(204);
-    let begun = Begun { session: &late, clear: None, forgive: None, event: None };
+    let begun = Begun { session: &late, clear: None, forgive: None };
     assert_eq!(store.start_session(&begun).await.unwrap(), Start::AccountMoved);
     assert_eq!(store.session(late.id).await.unwrap(), None);
 }

@@ -245,7 +245,7 @@ async fn what_happened_is_counted_by_outcome_and_names_nobody() {
         "keyward_http_answers_total{method=\"GET\",path=\"/v1/me\",status=\"401\"} 2",
         "keyward_http_answers_total{method=\"GET\",path=\"unmatched\",status=\"404\"} 1",
         "keyward_ring_generation 1",
-        "keyward_store_steps_total{step=\"advance\"} 3",
+        "keyward_store_steps_total{step=\"advance\"} 4",
     ] {
         assert!(metrics.lines().any(|metric| metric == line), "{line} is not in {metrics}");
     }

@@ -166,7 +166,7 @@ fn client(name: &str) -> Client {
 }
 
 fn login(session: &Session) -> Begun<'_> {
-    Begun { session, clear: None, forgive: None, event: None }
+    Begun { session, clear: None, forgive: None }
 }
 
 fn session(account: &Account, client: &Client) -> Session {
@@ -219,7 +219,19 @@ fn presented(session: &Session, counter: u32, now: Timestamp) -> Presented<'stat
         grace_ms: GRACE,
         idle_ms: IDLE,
         skew_ms: 60_000,
+        incidents: None,
     }
+}
+
+/// Advances as a service does: an incident a second time, with its events.
+async fn advance(store: &SqlStore, presented: &Presented<'_>) -> Advance {
+    let outcome = store.advance(presented).await.unwrap();
+    if name(&outcome) != "incident" {
+        return outcome;
+    }
+    let (reused, healed) = (event("refresh_reused", presented.now), event("refresh_healed", presented.now));
+    let incidents = Some(Incidents { reused: &reused, healed: &healed });
+    store.advance(&Presented { incidents, ..presented.clone() }).await.unwrap()
 }
 
 fn name(outcome: &Advance) -> &'static str {
@@ -231,6 +243,7 @@ fn name(outcome: &Advance) -> &'static str {
         Advance::Ended(_) => "ended",
         Advance::Expired => "expired",
         Advance::AccountMoved => "account moved",
+        Advance::Incident => "incident",
         Advance::Unknown => "unknown",
         Advance::AudienceNotAllowed => "audience not allowed",
     }

@@ -131,9 +131,13 @@ impl Accounts for SqlStore {
             }
             let mut step = self.begin().await?;
             let found = changed(query(DISABLE).bind(id(account)).bind(now.0), &mut *step).await? == 1;
+            if !found {
+                step.rollback().await?;
+                return Ok(false);
+            }
             end_all_but(None, account, EndReason::AccountDisabled, now).execute(&mut *step).await?;
             step.commit().await?;
-            Ok(found)
+            Ok(true)
         })
         .await
     }

@@ -21,6 +21,16 @@ pub(super) enum Written {
     Returned(Vec<AnyRow>),
 }
 
+impl Written {
+    /// How many rows it changed, or changed and returned.
+    pub(super) fn rows(&self) -> u64 {
+        match self {
+            Written::Changed(rows) => *rows,
+            Written::Returned(rows) => rows.len() as u64,
+        }
+    }
+}
+
 /// One statement that writes.
 pub(super) struct Statement {
     pub(super) query: Query,

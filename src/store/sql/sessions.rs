@@ -6,10 +6,11 @@ use uuid::Uuid;
 use super::accounts::{account_columns, end_all_but, read_account};
 use super::limits::{CLEAR, FORGIVE, recording};
 use super::row::{Failure, Record, id, joined, printable};
-use super::{Query, SqlStore, Step, changed, query};
+use super::{Query, SqlStore, Step, changed, first, query};
 use crate::clock::Timestamp;
 use crate::store::{
-    Account, Advance, Begun, EndReason, Live, Presented, Session, Sessions, Start, StoreResult,
+    Account, Advance, AuditEvent, Begun, EndReason, Incidents, Live, Presented, Session, Sessions, Start,
+    StoreResult,
 };
 
 macro_rules! session_columns {
@@ -50,6 +51,13 @@ macro_rules! spent {
     };
 }
 
+/// What is not done without a record of it, unless `$11` says that there will be one.
+macro_rules! incident {
+    () => {
+        concat!("($2 > counter OR ", spent!(), ")")
+    };
+}
+
 /// The outcome table of the design as one statement. Expressions on the right see the row as it was. A spent token
 /// ends the session whatever audience it asks for.
 const ADVANCE: &str = concat!(
@@ -75,7 +83,9 @@ const ADVANCE: &str = concat!(
      WHERE id = $1 AND client_id = $3 AND ended_at IS NULL AND $4 < idle_expires_at AND $4 < expires_at \
      AND EXISTS (SELECT 1 FROM accounts WHERE accounts.id = sessions.account_id AND accounts.enabled = 1 \
          AND accounts.session_epoch = sessions.epoch) \
-     AND (",
+     AND ($11 = 1 OR NOT ",
+    incident!(),
+    ") AND (",
     spent!(),
     " OR COALESCE($8, sessions.audience, $9) = $9 OR EXISTS (SELECT 1 FROM clients \
          WHERE clients.id = sessions.client_id AND COALESCE($8, sessions.audience) <> '' \
@@ -93,8 +103,11 @@ const DIAGNOSE: &str = concat!(
     "SELECT ",
     session_columns!(),
     ", accounts.enabled AS account_enabled, accounts.session_epoch AS account_epoch, \
-     clients.audiences AS client_audiences FROM sessions JOIN accounts ON accounts.id = sessions.account_id \
-     JOIN clients ON clients.id = sessions.client_id WHERE sessions.id = $1 AND sessions.client_id = $2"
+     clients.audiences AS client_audiences, CASE WHEN $4 >= sessions.idle_expires_at OR $4 >= sessions.expires_at \
+     THEN 1 ELSE 0 END AS expired, CASE WHEN ",
+    incident!(),
+    " THEN 1 ELSE 0 END AS incident FROM sessions JOIN accounts ON accounts.id = sessions.account_id \
+     JOIN clients ON clients.id = sessions.client_id WHERE sessions.id = $1 AND sessions.client_id = $3"
 );
 
 const BY_ID: &str = concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = $1");
@@ -169,9 +182,6 @@ impl Sessions for SqlStore {
             if let Some(subject) = begun.forgive {
                 query(FORGIVE).bind(subject).execute(&mut *step).await?;
             }
-            if let Some(event) = begun.event {
-                recording(event).execute(&mut *step).await?;
-            }
             step.commit().await?;
             Ok(Start::Started)
         })
@@ -182,9 +192,12 @@ impl Sessions for SqlStore {
         self.step(Step::advance, || async move {
             // The second statement can find that its reason has just gone away; then the first is due again.
             for _ in 0..3 {
-                let rows = self.write_returning(bind_advance(presented)).await?;
-                if let Some(row) = rows.first() {
-                    return read_advance(row);
+                let moved = match &presented.incidents {
+                    None => self.write_returning(bind_advance(presented)).await?.first().map(read_advance),
+                    Some(incidents) => advance_on_record(self, presented, incidents).await?,
+                };
+                if let Some(outcome) = moved {
+                    return outcome;
                 }
                 if let Some(refused) = diagnose(self, presented).await? {
                     return Ok(refused);
@@ -236,7 +249,10 @@ impl Sessions for SqlStore {
     async fn end_sessions_of(&self, account: Uuid, reason: EndReason, now: Timestamp) -> StoreResult<u64> {
         self.step(Step::end_sessions_of, || async move {
             let mut step = self.begin().await?;
-            query(RAISE_EPOCH).bind(id(account)).bind(now.0).execute(&mut *step).await?;
+            if changed(query(RAISE_EPOCH).bind(id(account)).bind(now.0), &mut *step).await? == 0 {
+                step.rollback().await?;
+                return Ok(0);
+            }
             let ended = changed(end_all_but(None, account, reason, now), &mut *step).await?;
             step.commit().await?;
             Ok(ended)
@@ -276,6 +292,32 @@ fn bind_advance(presented: &Presented<'_>) -> Query {
         .bind(asked(presented))
         .bind(presented.own_audience)
         .bind(presented.now.0.saturating_add(presented.skew_ms))
+        .bind(i64::from(presented.incidents.is_some()))
+}
+
+/// As [`ADVANCE`] by itself, and an incident is recorded with what it changed.
+async fn advance_on_record(
+    store: &SqlStore,
+    presented: &Presented<'_>,
+    incidents: &Incidents<'_>,
+) -> Result<Option<Result<Advance, Failure>>, Failure> {
+    let mut step = store.begin().await?;
+    let Some(row) = first(bind_advance(presented), &mut *step).await? else {
+        step.rollback().await?;
+        return Ok(None);
+    };
+    let outcome = read_advance(&row)?;
+    let incident = match &outcome {
+        Advance::Reused(session) => Some((incidents.reused, session)),
+        Advance::Healed(live) => Some((incidents.healed, &live.session)),
+        _ => None,
+    };
+    if let Some((event, session)) = incident {
+        let event = AuditEvent { account: Some(session.account), session: Some(session.id), ..event.clone() };
+        recording(&event).execute(&mut *step).await?;
+    }
+    step.commit().await?;
+    Ok(Some(Ok(outcome)))
 }
 
 fn read_advance(row: &AnyRow) -> Result<Advance, Failure> {
@@ -298,18 +340,26 @@ fn read_advance(row: &AnyRow) -> Result<Advance, Failure> {
 
 /// Why [`ADVANCE`] found nothing to do; `None` when by now it would.
 async fn diagnose(store: &SqlStore, presented: &Presented<'_>) -> Result<Option<Advance>, Failure> {
-    let read = query(DIAGNOSE).bind(id(presented.session)).bind(id(presented.client));
+    let read = query(DIAGNOSE)
+        .bind(id(presented.session))
+        .bind(i64::from(presented.counter))
+        .bind(id(presented.client))
+        .bind(presented.now.0)
+        .bind(presented.now.0.saturating_sub(presented.grace_ms));
     let Some(row) = store.read_one(read).await? else { return Ok(Some(Advance::Unknown)) };
     let session = read_session(&row)?;
     let record = Record(&row);
     if let Some((_, reason)) = session.ended {
         return Ok(Some(Advance::Ended(reason)));
     }
-    if presented.now >= session.idle_expires_at || presented.now >= session.expires_at {
+    if record.flag("expired")? {
         return Ok(Some(Advance::Expired));
     }
     if !record.flag("account_enabled")? || record.int("account_epoch")? != session.epoch {
         return Ok(Some(Advance::AccountMoved));
+    }
+    if record.flag("incident")? {
+        return Ok(presented.incidents.is_none().then_some(Advance::Incident));
     }
     let allowed = match asked(presented).or(session.audience.as_deref()) {
         None => true,

@@ -33,19 +33,64 @@ contract! {
         };
         let stale = Session { epoch: 7, ..session(&account, &client) };
         let fresh = session(&account, &client);
-        let of = |session| Begun { session, clear: Some("a:alice"), forgive: Some("s:home"), event: Some(&event) };
+        let of = |session| Begun { session, clear: Some("a:alice"), forgive: Some("s:home") };
+        let noting = store.noting(event.clone());
 
-        assert_eq!(store.start_session(&of(&stale)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(noting.start_session(&of(&stale)).await.unwrap(), Start::AccountMoved);
         assert!(store.audit(10).await.unwrap().is_empty());
         assert!(matches!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
 
-        assert_eq!(store.start_session(&of(&fresh)).await.unwrap(), Start::Started);
+        assert_eq!(noting.start_session(&of(&fresh)).await.unwrap(), Start::Started);
         assert_eq!(store.audit(10).await.unwrap(), std::slice::from_ref(&event));
         for _ in 0..2 {
             assert_eq!(store.attempt("a:alice", pace, later(2)).await.unwrap(), Attempt::Allowed);
         }
         assert_eq!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::Allowed);
         assert!(matches!(store.attempt("s:home", pace, later(3)).await.unwrap(), Attempt::NotBefore(_)));
+    }
+
+    async fn reuse_and_healing_happen_with_their_record_or_not_at_all(ground) {
+        let store = &ground.store;
+        let (account, _, session) = logged_in(store).await;
+        let ahead = presented(&session, 7, later(1));
+        assert_eq!(name(&store.advance(&ahead).await.unwrap()), "incident");
+        assert_eq!(store.session(session.id).await.unwrap().unwrap().counter, 1);
+        assert!(store.audit(10).await.unwrap().is_empty());
+        assert_eq!(name(&advance(store, &ahead).await), "healed");
+
+        let spent = presented(&session, 2, later(2));
+        assert_eq!(name(&store.advance(&spent).await.unwrap()), "incident");
+        assert_eq!(store.session(session.id).await.unwrap().unwrap().ended, None);
+        // Two presenters of the spent token: one ends the session, and it is told once.
+        for outcome in ["reused", "ended"] {
+            assert_eq!(name(&advance(store, &spent).await), outcome);
+        }
+        let trail = store.audit(10).await.unwrap();
+        assert_eq!(trail.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["refresh_reused", "refresh_healed"]);
+        for event in trail {
+            assert_eq!((event.account, event.session), (Some(account.id), Some(session.id)));
+        }
+    }
+
+    async fn a_change_is_noted_with_itself_and_no_change_is_not_noted(ground) {
+        let store = &ground.store;
+        let (account, _, session) = logged_in(store).await;
+        let noting = store.noting(event("session_ended", NOW));
+        for ended in [true, false] {
+            assert_eq!(noting.end_session(session.id, None, EndReason::Logout, NOW).await.unwrap(), ended);
+        }
+        let noting = store.noting(event("sessions_ended", later(1)));
+        noting.end_sessions_of(uuid(), EndReason::LogoutAll, NOW).await.unwrap();
+        noting.end_sessions_of(account.id, EndReason::LogoutAll, NOW).await.unwrap();
+        let noting = store.noting(event("account_changed", later(2)));
+        assert!(!noting.set_enabled(uuid(), false, NOW).await.unwrap());
+        assert!(noting.set_enabled(account.id, false, NOW).await.unwrap());
+        let noting = store.noting(event("password_changed", later(3)));
+        let change = PasswordChange { account: account.id, expected: Some("v1:old"), sealed: "v1:n", keep: None, now: NOW };
+        assert_eq!(noting.change_password(&change).await.unwrap(), None);
+        let trail = store.audit(10).await.unwrap();
+        let kinds: Vec<_> = trail.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["account_changed", "sessions_ended", "session_ended"]);
     }
 
     async fn no_session_starts_under_an_account_that_moved(ground) {
@@ -95,7 +140,7 @@ contract! {
                 session.counter = 10;
                 assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
                 let counter = u32::try_from(10 + ahead).unwrap();
-                let outcome = store.advance(&presented(&session, counter, later(since))).await.unwrap();
+                let outcome = advance(store, &presented(&session, counter, later(since))).await;
                 let in_grace = since < GRACE;
                 let expected = match ahead {
                     1.. => "healed",
@@ -127,7 +172,7 @@ contract! {
                     }
                     Advance::Reused(ended) => {
                         assert_eq!(ended, wanted);
-                        let again = store.advance(&presented(&session, 10, later(since))).await.unwrap();
+                        let again = advance(store, &presented(&session, 10, later(since))).await;
                         assert!(matches!(again, Advance::Ended(EndReason::Reuse)));
                     }
                     other => panic!("{}", name(&other)),
@@ -141,7 +186,7 @@ contract! {
         let mut tasks = Vec::new();
         for _ in 0..64 {
             let (store, token) = (ground.store.clone(), presented(&session, 1, later(GRACE)));
-            tasks.push(tokio::spawn(async move { store.advance(&token).await.unwrap() }));
+            tasks.push(tokio::spawn(async move { advance(&store, &token).await }));
         }
         let (mut advanced, mut same) = (0, 0);
         for task in tasks {
@@ -165,14 +210,14 @@ contract! {
         let (account, client) = someone(store).await;
         let ahead = Session { rotated_at: later(3_600_000), expires_at: later(9_000_000), ..session(&account, &client) };
         assert_eq!(store.start_session(&login(&ahead)).await.unwrap(), Start::Started);
-        let Advance::Advanced(live) = store.advance(&presented(&ahead, 1, NOW)).await.unwrap() else {
+        let Advance::Advanced(live) = advance(store, &presented(&ahead, 1, NOW)).await else {
             panic!("the future is no grace")
         };
         assert_eq!((live.session.counter, live.session.rotated_at), (2, NOW));
 
         let skewed = Session { id: uuid(), rotated_at: later(30_000), ..ahead.clone() };
         assert_eq!(store.start_session(&login(&skewed)).await.unwrap(), Start::Started);
-        let same = store.advance(&presented(&skewed, 1, NOW)).await.unwrap();
+        let same = advance(store, &presented(&skewed, 1, NOW)).await;
         assert_eq!(name(&same), "same", "another replica's clock may be a little ahead");
     }
 
@@ -182,7 +227,7 @@ contract! {
         let mut at = NOW;
         for counter in 1.. {
             at = Timestamp(at.0 + IDLE - 1);
-            match store.advance(&presented(&session, counter, at)).await.unwrap() {
+            match advance(store, &presented(&session, counter, at)).await {
                 Advance::Advanced(live) => {
                     let idle = (at.0 + IDLE).min(session.expires_at.0);
                     assert_eq!(live.session.idle_expires_at, Timestamp(idle));
@@ -200,7 +245,7 @@ contract! {
         let store = &ground.store;
         let (account, client, session) = logged_in(store).await;
         let token = presented(&session, 1, later(GRACE));
-        let outcome = async |token: Presented<'_>| name(&store.advance(&token).await.unwrap());
+        let outcome = async |token: Presented<'_>| name(&advance(store, &token).await);
         assert_eq!(outcome(Presented { client: uuid(), ..token.clone() }).await, "unknown");
         assert_eq!(outcome(Presented { session: uuid(), ..token.clone() }).await, "unknown");
         assert_eq!(outcome(Presented { now: later(IDLE), ..token.clone() }).await, "expired");
@@ -229,7 +274,7 @@ contract! {
         let own = Session { audience: None, ..session(&account, &client) };
         assert_eq!(store.start_session(&login(&own)).await.unwrap(), Start::Started);
         assert!(store.set_client(&Client { audiences: vec![], ..client }).await.unwrap());
-        assert_eq!(name(&store.advance(&presented(&own, 1, later(GRACE))).await.unwrap()), "advanced");
+        assert_eq!(name(&advance(store, &presented(&own, 1, later(GRACE))).await), "advanced");
     }
 
     async fn a_spent_token_ends_the_session_whatever_audience_it_asks_for(ground) {
@@ -238,7 +283,7 @@ contract! {
         let session = Session { counter: 5, ..session(&account, &client) };
         assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
         let spent = Presented { audience: Some("https://elsewhere"), ..presented(&session, 1, later(1)) };
-        assert_eq!(name(&store.advance(&spent).await.unwrap()), "reused");
+        assert_eq!(name(&advance(store, &spent).await), "reused");
     }
 
     async fn rights_are_those_of_the_moment(ground) {
@@ -246,7 +291,7 @@ contract! {
         let (account, client, session) = logged_in(store).await;
         store.set_roles(account.id, &[], NOW).await.unwrap();
         store.set_client(&Client { scopes: words("a b"), access_lifetime: None, ..client }).await.unwrap();
-        let Advance::Same(live) = store.advance(&presented(&session, 1, later(1))).await.unwrap() else { panic!() };
+        let Advance::Same(live) = advance(store, &presented(&session, 1, later(1))).await else { panic!() };
         assert_eq!((live.roles, live.client_scopes, live.access_lifetime), (vec![], words("a b"), None));
     }
 
@@ -261,7 +306,7 @@ contract! {
         assert!(!store.end_session(first.id, Some(uuid()), EndReason::Logout, later(6)).await.unwrap());
         assert!(store.end_session(first.id, Some(account.id), EndReason::Logout, later(6)).await.unwrap());
         assert!(!store.end_session(first.id, None, EndReason::Operator, later(7)).await.unwrap());
-        let outcome = store.advance(&presented(&first, 1, later(GRACE))).await.unwrap();
+        let outcome = advance(store, &presented(&first, 1, later(GRACE))).await;
         assert!(matches!(outcome, Advance::Ended(EndReason::Logout)));
         assert_eq!(store.end_sessions_of(account.id, EndReason::LogoutAll, later(8)).await.unwrap(), 1);
         assert_eq!(store.account(account.id).await.unwrap().unwrap().session_epoch, 1);
