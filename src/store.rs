@@ -239,24 +239,31 @@ pub struct Session {
     pub device: String,
 }
 
-/// A session to be started, and what an honest login means beside it.
+/// A login whose password has been compared, before anything of the outcome is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun<'a> {
-    /// The session.
-    pub session: &'a Session,
-    /// A subject of [`Limits`] whose failures are all forgotten.
-    pub clear: Option<&'a str>,
-    /// A subject of [`Limits`] that has one failure taken back.
-    pub forgive: Option<&'a str>,
+pub struct Judged<'a> {
+    /// The account's subject of [`Limits`]: the login counts as a failure of it, unless its delay is running; a
+    /// session makes all its failures forgotten.
+    pub account: (&'a str, Pace),
+    /// The source's subject of [`Limits`], counted before the comparison: a session takes one failure back.
+    pub source: &'a str,
+    /// The session to be started if the password was right.
+    pub session: Option<&'a Session>,
+    /// Now.
+    pub now: Timestamp,
 }
 
-/// What became of starting a session.
+/// What a judged login came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// It is durable.
+pub enum Concluded {
+    /// The session is durable.
     Started,
+    /// The account's delay is running, until this moment: whatever the password was, nothing changed.
+    NotBefore(Timestamp),
+    /// There was no session to start; the failure stands.
+    Failed,
     /// The account was disabled, deleted or changed its epoch since it was read, or the client is gone; nothing was
-    /// inserted.
+    /// inserted and the failure stands.
     AccountMoved,
 }
 
@@ -337,9 +344,9 @@ pub enum Advance {
 
 /// Steps on sessions.
 pub trait Sessions {
-    /// Inserts a session if its account is enabled and still at `session.epoch`, with all that an honest login means:
-    /// failures are taken back in the same step, or nothing is.
-    async fn start_session(&self, begun: &Begun<'_>) -> StoreResult<Start>;
+    /// Counts a login against its account, or starts its session and takes the failures back: one step, so that of
+    /// logins at once no wrong one gets a try more and no right one stands in another's way.
+    async fn conclude_login(&self, judged: &Judged<'_>) -> StoreResult<Concluded>;
     /// Judges a presented refresh token and moves the session. Called without `incidents` first, because events that
     /// are seldom needed cost randomness; on [`Advance::Incident`] again with them.
     async fn advance(&self, presented: &Presented<'_>) -> StoreResult<Advance>;
@@ -565,7 +572,7 @@ pub struct Pace {
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Go on; it is already counted as a failure until [`Limits::succeed`].
+    /// Go on; it is already counted as a failure until [`Limits::succeed`] or [`Limits::forgive`].
     Allowed,
     /// Not before this moment. Nothing was counted.
     NotBefore(Timestamp),

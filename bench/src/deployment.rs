@@ -14,7 +14,7 @@ use keyward::grant::seal_password;
 use keyward::password::Password;
 use keyward::random::Random;
 use keyward::store::{
-    Account, Accounts as _, Begun, Clients as _, NewAccount, Session, Sessions as _, Start,
+    Account, Accounts as _, Clients as _, Concluded, Judged, NewAccount, Pace, Session, Sessions as _,
 };
 
 use crate::Outcome;
@@ -112,8 +112,9 @@ async fn start_sessions(app: &App, accounts: &[Account]) -> Outcome<Vec<String>>
             source: grants.labels.network([127, 0, 0, 1].into()),
             device: "unknown".into(),
         };
-        let begun = Begun { session: &session, clear: None, forgive: None };
-        if grants.store.start_session(&begun).await? != Start::Started {
+        let unpaced = Pace { free: u32::MAX, first_delay_ms: 0, max_delay_ms: 0, forget_ms: 1 };
+        let judged = Judged { account: ("a:", unpaced), source: "s:", session: Some(&session), now };
+        if grants.store.conclude_login(&judged).await? != Concluded::Started {
             return Err("a session was not started".into());
         }
         let token = keys.make(session.key_id, session.id, session.counter, web.id).ok_or("no refresh key")?;

@@ -132,24 +132,17 @@ impl Grants {
         let identifiers = [Some(account.name.as_str()), account.email.as_deref()];
         self.policy().check(&new, &identifiers.into_iter().flatten().collect::<Vec<_>>())?;
         let source = self.pace_source(origin).await?;
-        let now = self.clock.now();
         let folded = account::fold(&account.name).unwrap_or_default();
         let subject = Subject::Account(self.labels.identifier(&folded));
-        let attempt = limit::attempt(&self.store, &subject, &self.config.limits.account, now).await?;
-        if let Attempt::NotBefore(at) = attempt {
-            return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
-        }
 
-        let checked = self.current_password_of(account.id, &request.current).await;
+        let checked = self.current_password_of(account.id, &request.current, &subject).await;
         let sealed_before = match checked {
             Ok(sealed) => sealed,
             Err(refused) => {
-                if matches!(refused, Refused::WrongPassword) {
+                if matches!(refused, Refused::WrongPassword | Refused::TooManyAttempts { .. }) {
                     release(watch, self.config.login.quantum).await;
                 }
-                for subject in [&subject, &source] {
-                    self.take_back_unjudged(&refused, subject).await;
-                }
+                self.take_back_unjudged(&refused, &source).await;
                 return Err(refused);
             }
         };
@@ -164,12 +157,22 @@ impl Grants {
         Ok(())
     }
 
-    /// The sealed hash of the account, once `current` proved to be its password.
-    async fn current_password_of(&self, account: Uuid, current: &str) -> Result<Option<String>, Refused> {
+    /// The sealed hash of the account, once `current` proved to be its password; paced as a login is.
+    async fn current_password_of(
+        &self,
+        account: Uuid,
+        current: &str,
+        subject: &Subject,
+    ) -> Result<Option<String>, Refused> {
         let credential = self.store.credential(account).await?.ok_or(Refused::Conflict)?;
         let phc = self.open_password(&credential)?;
         let Ok(current) = Password::new(current) else { return Err(Refused::WrongPassword) };
         let verdict = self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?;
+        let now = self.clock.now();
+        let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
+        if let Attempt::NotBefore(at) = attempt {
+            return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
+        }
         if verdict.matches { Ok(credential.password) } else { Err(Refused::WrongPassword) }
     }
 

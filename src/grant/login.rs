@@ -11,12 +11,12 @@ use super::{Asked, Grants, Issued, Origin, Refused, until};
 use crate::account;
 use crate::audit::Kind;
 use crate::client;
-use crate::clock::{Stopwatch, Timestamp};
+use crate::clock::Stopwatch;
 use crate::limit::{self, Subject};
 use crate::password::{HashError, Password};
 use crate::session::RefreshKeys;
 use crate::store::{
-    Accounts as _, Attempt, Begun, Client, Credential, Live, Session, Sessions as _, Start, Store as _,
+    Accounts as _, Attempt, Client, Concluded, Credential, Judged, Live, Session, Sessions as _, Store as _,
     StoreError,
 };
 
@@ -53,10 +53,14 @@ impl Grants {
         let source = self.pace_source(origin).await?;
 
         let account = account_subject(self, &request.identifier);
+        let subjects = [&account, &source];
         let begun = async {
-            let credential = self.check_password(request, &account, origin).await?;
-            let session = self.session_for(&client, &credential, audience, scope.as_ref(), origin)?;
-            self.begin(session, &client, &credential, [&account, &source], origin).await
+            let compared = self.compare(request).await?;
+            let session = compared
+                .right
+                .as_ref()
+                .map(|credential| self.session_for(&client, credential, audience, scope.as_ref(), origin));
+            self.conclude(compared, session.transpose()?, &client, subjects, origin).await
         };
         let (live, keys) = match begun.await {
             Ok(begun) => begun,
@@ -86,30 +90,9 @@ impl Grants {
         }
     }
 
-    /// The account if the password is right. Pacing, look-up and hashing happen in every case, in this order; what
-    /// they found is looked at only afterwards.
-    async fn check_password(
-        &self,
-        request: &LoginRequest,
-        subject: &Subject,
-        origin: &Origin,
-    ) -> Result<Credential, Refused> {
-        let now = self.clock.now();
-        let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
-        let checked = self.look_up_and_hash(request, attempt, now).await;
-        if let (Attempt::Allowed, Err(refused)) = (attempt, &checked) {
-            self.take_back_unjudged(refused, subject).await;
-        }
-        let (credential, password, rehash) = checked?;
-        if rehash { self.rehash(credential, password, origin).await } else { Ok(credential) }
-    }
-
-    async fn look_up_and_hash(
-        &self,
-        request: &LoginRequest,
-        attempt: Attempt,
-        now: Timestamp,
-    ) -> Result<(Credential, Arc<Password>, bool), Refused> {
+    /// Looks the account up and hashes: in every case, in this order. What was found is told to nobody before the
+    /// account's pacing has been asked.
+    async fn compare(&self, request: &LoginRequest) -> Result<Compared, Refused> {
         let found = self.store.credential_by_identifier(&folded(&request.identifier)).await?;
         // A hash that cannot be opened is a fault of ours to be seen in the log, not in the answer.
         let phc = found.as_ref().and_then(|credential| {
@@ -124,16 +107,8 @@ impl Grants {
             Err(_) => (Arc::new(Password::stand_in()), false),
         };
         let verdict = self.hasher.verify(password.clone(), phc).await.map_err(hashing)?;
-
-        if let Attempt::NotBefore(at) = attempt {
-            return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
-        }
-        match found {
-            Some(credential) if verdict.matches && possible && credential.account.enabled => {
-                Ok((credential, password, verdict.rehash))
-            }
-            _ => Err(Refused::InvalidCredentials),
-        }
+        let right = found.filter(|found| verdict.matches && possible && found.account.enabled);
+        Ok(Compared { right, password, rehash: verdict.rehash })
     }
 
     /// The PHC string behind a credential, if it has one.
@@ -154,21 +129,19 @@ impl Grants {
     /// off until the next login.
     async fn rehash(
         &self,
-        mut credential: Credential,
+        credential: &Credential,
         password: Arc<Password>,
         origin: &Origin,
-    ) -> Result<Credential, Refused> {
-        let Ok(phc) = self.hasher.hash(password).await else { return Ok(credential) };
+    ) -> Result<(), Refused> {
+        let Ok(phc) = self.hasher.hash(password).await else { return Ok(()) };
         let id = credential.account.id;
         let sealed = seal_password(&self.keyring, id, &phc)?;
-        let old = credential.password.take().unwrap_or_default();
-        crate::failpoint!("login.before_rehash");
+        let old = credential.password.as_deref().unwrap_or_default();
         let event = self.event(Kind::PasswordRehashed, (Some(id), None), origin, "")?;
-        if self.store.noting(event).rehash_password(id, &old, &sealed).await? {
-            crate::failpoint!("login.after_rehash");
-        }
-        credential.password = Some(sealed);
-        Ok(credential)
+        crate::failpoint!("login.before_rehash");
+        self.store.noting(event).rehash_password(id, old, &sealed).await?;
+        crate::failpoint!("login.after_rehash");
+        Ok(())
     }
 
     fn session_for(
@@ -206,34 +179,57 @@ impl Grants {
         })
     }
 
-    /// Makes the session durable, unless the account moved since it was read; an honest login takes its failures back.
-    async fn begin(
+    /// Counts a failure, or makes the session durable and takes the failures back: only here the outcome comes out.
+    async fn conclude(
         &self,
-        session: Session,
+        compared: Compared,
+        session: Option<Session>,
         client: &Client,
-        credential: &Credential,
         [account, source]: [&Subject; 2],
         origin: &Origin,
     ) -> Result<(Live, Arc<RefreshKeys>), Refused> {
-        let whom = (Some(session.account), Some(session.id));
-        let event = self.event(Kind::LoginSucceeded, whom, origin, &session.device)?;
-        let (clear, forgive) = (account.key(), source.key());
-        let begun = Begun { session: &session, clear: Some(&clear), forgive: Some(&forgive) };
-        crate::failpoint!("login.before_start");
-        match self.store.noting(event).start_session(&begun).await? {
-            Start::AccountMoved => Err(Refused::InvalidCredentials),
-            Start::Started => {
-                crate::failpoint!("login.after_start");
-                let live = Live {
-                    session,
-                    roles: credential.account.roles.clone(),
-                    client_scopes: client.scopes.clone(),
-                    access_lifetime: client.access_lifetime,
-                };
-                Ok((live, self.refresh_keys.now()))
+        let now = self.clock.now();
+        let (account, source) = (account.key(), source.key());
+        let pace = limit::pace(&self.config.limits.account);
+        let judged = Judged { account: (&account, pace), source: &source, session: session.as_ref(), now };
+        let store = match &session {
+            Some(session) => {
+                let whom = (Some(session.account), Some(session.id));
+                self.store.noting(self.event(Kind::LoginSucceeded, whom, origin, &session.device)?)
             }
+            None => self.store.clone(),
+        };
+        crate::failpoint!("login.before_start");
+        match store.conclude_login(&judged).await? {
+            Concluded::NotBefore(at) => return Err(Refused::TooManyAttempts { retry_after: until(at, now) }),
+            Concluded::Failed | Concluded::AccountMoved => return Err(Refused::InvalidCredentials),
+            Concluded::Started => {}
         }
+        crate::failpoint!("login.after_start");
+        let (Some(credential), Some(session)) = (compared.right, session) else {
+            return Err(Refused::Fault("a session was started for nobody".into()));
+        };
+        if compared.rehash {
+            self.rehash(&credential, compared.password, origin).await?;
+        }
+        let live = Live {
+            session,
+            roles: credential.account.roles,
+            client_scopes: client.scopes.clone(),
+            access_lifetime: client.access_lifetime,
+        };
+        Ok((live, self.refresh_keys.now()))
     }
+}
+
+/// A typed password beside a stored one.
+struct Compared {
+    /// Whose password it is; nobody's if it is wrong or the account disabled.
+    right: Option<Credential>,
+    /// The password, for a new hash.
+    password: Arc<Password>,
+    /// Whether the stored hash should be replaced.
+    rehash: bool,
 }
 
 /// An identifier that cannot exist is looked up all the same, as the empty one, which nobody has.

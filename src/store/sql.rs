@@ -70,9 +70,9 @@ impl SqlStore {
     /// Waits for running steps and closes every connection; later steps fail. Clones are closed with it.
     pub async fn close(&self) {
         match &*self.database {
-            Database::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
+            Database::Sqlite(sqlite) => {
+                sqlite.readers.close().await;
+                sqlite.writer.close().await;
             }
             Database::Postgres(pool) => pool.close().await,
         }
@@ -111,8 +111,8 @@ impl SqlStore {
     /// Reads with one statement.
     async fn read(&self, query: Query) -> Result<Vec<AnyRow>, Failure> {
         match &*self.database {
-            Database::Sqlite { readers, .. } => {
-                let mut reader = readers.lend().await?;
+            Database::Sqlite(sqlite) => {
+                let mut reader = sqlite.readers.lend().await?;
                 let rows = query.fetch_all(&mut *reader).await?;
                 reader.back();
                 Ok(rows)
@@ -150,7 +150,7 @@ impl SqlStore {
             return Ok(written);
         }
         match &*self.database {
-            Database::Sqlite { writer, .. } => writer.write(statement).await,
+            Database::Sqlite(sqlite) => sqlite.writer.write(statement).await,
             Database::Postgres(pool) => group::written(statement, pool).await,
         }
     }
@@ -159,8 +159,8 @@ impl SqlStore {
     /// [`Change::commit`] it is undone.
     async fn begin(&self) -> Result<Change<'_>, Failure> {
         match &*self.database {
-            Database::Sqlite { writer, .. } => {
-                let mut lent = writer.lend().await?;
+            Database::Sqlite(sqlite) => {
+                let mut lent = sqlite.writer.lend().await?;
                 query("BEGIN IMMEDIATE").execute(&mut *lent).await?;
                 Ok(Change { under_way: UnderWay::Sqlite(lent), note: self.note.clone() })
             }
@@ -172,8 +172,14 @@ impl SqlStore {
 }
 
 enum Database {
-    Sqlite { writer: Group, readers: Kept },
+    Sqlite(Box<Sqlite>),
     Postgres(AnyPool),
+}
+
+/// Boxed, because it is much larger than a pool.
+struct Sqlite {
+    writer: Group,
+    readers: Kept,
 }
 
 impl Database {
@@ -181,7 +187,7 @@ impl Database {
     /// refresh or a rotation would stand behind all of them.
     fn most_of_the_crowd(&self) -> usize {
         match self {
-            Database::Sqlite { .. } => 1,
+            Database::Sqlite(_) => 1,
             Database::Postgres(_) => 12,
         }
     }
@@ -208,6 +214,17 @@ impl Change<'_> {
             UnderWay::Sqlite(lent) => close(lent, "COMMIT").await,
             UnderWay::Postgres(transaction) => Ok(transaction.commit().await?),
         }
+    }
+
+    /// Makes it durable although it is not what the note tells of.
+    async fn commit_unnoted(mut self) -> Result<(), Failure> {
+        self.note = None;
+        self.commit().await
+    }
+
+    /// Whether what was read must be held by a lock until the end: on SQLite nobody else writes meanwhile.
+    fn needs_row_locks(&self) -> bool {
+        matches!(self.under_way, UnderWay::Postgres(_))
     }
 
     /// Undoes it and keeps the connection.
@@ -279,7 +296,7 @@ macro_rules! steps {
 
             /// Whether it is a step of logins, which anybody can cause by the hundred.
             fn is_of_the_crowd(self) -> bool {
-                matches!(self, Step::attempt | Step::succeed | Step::forgive | Step::start_session | Step::record)
+                matches!(self, Step::attempt | Step::succeed | Step::forgive | Step::conclude_login | Step::record)
             }
 
             fn name(self) -> &'static str {
@@ -293,7 +310,7 @@ steps! {
     add_account account credential_by_identifier credential accounts set_enabled set_roles change_password
     rehash_password delete_account
     add_client client clients set_client delete_client
-    start_session advance session live_session sessions_of end_session end_sessions_of end_all_sessions
+    conclude_login advance session live_session sessions_of end_session end_sessions_of end_all_sessions
     sweep_sessions
     ring ring_generation change_ring raise_max_lifetime note_signed signed_counts
     secrets add_secret data_keys add_first_data_key

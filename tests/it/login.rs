@@ -9,7 +9,8 @@ use axum::http::{Method, Request, header};
 use keyward::audit::Kind;
 use keyward::clock::Stopwatch;
 use keyward::config::Config;
-use keyward::store::{Accounts as _, Begun, Sessions as _, Start};
+use keyward::limit;
+use keyward::store::{Accounts as _, Concluded, Judged, Sessions as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -281,6 +282,18 @@ async fn who_was_turned_away_unheard_is_not_paced_for_it() {
     assert!(turned_away > 40, "{turned_away}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_logins_at_once_do_not_stand_in_each_others_way() {
+    let it = Arc::new(TestApp::start().await);
+    it.add_user("alice").await;
+    let mut logins = JoinSet::new();
+    for _ in 0..20 {
+        let it = it.clone();
+        logins.spawn(async move { it.try_login("alice", PASSWORD).await.status });
+    }
+    assert_eq!(logins.join_all().await, [200; 20]);
+}
+
 #[tokio::test]
 async fn guessing_the_password_with_a_stolen_access_token_is_paced_like_a_login() {
     let it = TestApp::start().await;
@@ -312,8 +325,9 @@ async fn a_session_of_an_epoch_that_has_passed_is_never_begun() {
     late.id = it.app.grants.random.uuid(it.clock.now()).unwrap();
     let body = json!({ "current_password": PASSWORD, "new_password": "an entirely new giraffe" });
     it.json(Method::PUT, "/v1/me/password", Some(&tokens.access), &body).await.expect(204);
-    let begun = Begun { session: &late, clear: None, forgive: None };
-    assert_eq!(store.start_session(&begun).await.unwrap(), Start::AccountMoved);
+    let pace = limit::pace(&it.app.config.limits.account);
+    let judged = Judged { account: ("a:", pace), source: "s:", session: Some(&late), now: it.clock.now() };
+    assert_eq!(store.conclude_login(&judged).await.unwrap(), Concluded::AccountMoved);
     assert_eq!(store.session(late.id).await.unwrap(), None);
 }
 

@@ -165,8 +165,15 @@ fn client(name: &str) -> Client {
     }
 }
 
-fn login(session: &Session) -> Begun<'_> {
-    Begun { session, clear: None, forgive: None }
+/// Free of delays.
+const UNPACED: Pace = Pace { free: 1_000_000, first_delay_ms: 0, max_delay_ms: 0, forget_ms: 1 };
+
+fn judged(session: &Session) -> Judged<'_> {
+    Judged { account: ("a:somebody", UNPACED), source: "s:somewhere", session: Some(session), now: NOW }
+}
+
+async fn start(store: &SqlStore, session: &Session) -> Concluded {
+    store.conclude_login(&judged(session)).await.unwrap()
 }
 
 fn session(account: &Account, client: &Client) -> Session {
@@ -203,7 +210,7 @@ async fn someone(store: &SqlStore) -> (Account, Client) {
 async fn logged_in(store: &SqlStore) -> (Account, Client, Session) {
     let (account, client) = someone(store).await;
     let session = session(&account, &client);
-    assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+    assert_eq!(start(store, &session).await, Concluded::Started);
     (account, client, session)
 }
 

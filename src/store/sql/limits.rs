@@ -22,11 +22,16 @@ const ATTEMPT: &str = "INSERT INTO limits (subject, failures, delay_ms, not_befo
 
 const NOT_BEFORE: &str = "SELECT not_before FROM limits WHERE subject = $1 AND not_before > $2";
 
-pub(super) const CLEAR: &str = "DELETE FROM limits WHERE subject = $1";
+const CLEAR: &str = "DELETE FROM limits WHERE subject = $1";
 
 /// Halving undoes the doubling; the delay before this attempt had run out, or it would not have been counted.
-pub(super) const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
+const FORGIVE: &str = "UPDATE limits SET failures = failures - 1, delay_ms = delay_ms / 2, not_before = 0 \
      WHERE subject = $1 AND failures > 0";
+
+/// All failures of `$1`, as if there never was one, and one of `$2` as in [`FORGIVE`].
+pub(super) const TAKE_BACK: &str = "UPDATE limits SET failures = CASE WHEN subject = $1 THEN 0 ELSE failures - 1 END, \
+     delay_ms = CASE WHEN subject = $1 THEN 0 ELSE delay_ms / 2 END, not_before = 0 \
+     WHERE subject IN ($1, $2) AND failures > 0";
 
 const SWEEP: &str =
     "DELETE FROM limits WHERE subject IN (SELECT subject FROM limits WHERE last_at < $1 LIMIT $2)";
@@ -45,23 +50,12 @@ const LONGEST: i64 = 1 << 53;
 impl Limits for SqlStore {
     async fn attempt(&self, subject: &str, pace: Pace, now: Timestamp) -> StoreResult<Attempt> {
         self.step(Step::attempt, || async move {
-            let longest = pace.max_delay_ms.clamp(0, LONGEST);
-            let first_delay = pace.first_delay_ms.clamp(0, longest);
             for _ in 0..3 {
-                let count = query(ATTEMPT)
-                    .bind(subject)
-                    .bind(now.0)
-                    .bind(i64::from(pace.free))
-                    .bind(first_delay)
-                    .bind(longest)
-                    .bind(now.0.saturating_sub(pace.forget_ms))
-                    .bind(if pace.free == 0 { first_delay } else { 0 });
-                if !self.write_returning(count).await?.is_empty() {
+                if !self.write_returning(counting(subject, pace, now)).await?.is_empty() {
                     return Ok(Attempt::Allowed);
                 }
                 // Gone by now when another attempt was found honest in between; then this one counts after all.
-                let read = query(NOT_BEFORE).bind(subject).bind(now.0);
-                if let Some(row) = self.read_one(read).await? {
+                if let Some(row) = self.read_one(delay(subject, now)).await? {
                     return Ok(Attempt::NotBefore(Record(&row).time("not_before")?));
                 }
             }
@@ -115,6 +109,25 @@ impl Limits for SqlStore {
         })
         .await
     }
+}
+
+/// The statement that counts an attempt; it returns no row while a delay is running.
+pub(super) fn counting(subject: &str, pace: Pace, now: Timestamp) -> Query {
+    let longest = pace.max_delay_ms.clamp(0, LONGEST);
+    let first_delay = pace.first_delay_ms.clamp(0, longest);
+    query(ATTEMPT)
+        .bind(subject)
+        .bind(now.0)
+        .bind(i64::from(pace.free))
+        .bind(first_delay)
+        .bind(longest)
+        .bind(now.0.saturating_sub(pace.forget_ms))
+        .bind(if pace.free == 0 { first_delay } else { 0 })
+}
+
+/// The statement that reads when a running delay ends.
+pub(super) fn delay(subject: &str, now: Timestamp) -> Query {
+    query(NOT_BEFORE).bind(subject).bind(now.0)
 }
 
 pub(super) fn recording(event: &AuditEvent) -> Query {

@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection};
 use super::connections::{Kept, PATIENCE};
 use super::group::Group;
 use super::row::{Failure, Record};
-use super::{Database, SqlStore, first, query};
+use super::{Database, SqlStore, Sqlite, first, query};
 
 /// Numbered from 1, only ever added to.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_start.sql")];
@@ -94,7 +94,7 @@ pub(super) async fn connect(location: &Location) -> Result<Database, OpenError> 
             readable(&file, &options).await?;
             let writer = Group::new(Kept::new(options.clone(), SQLITE_WRITER, 1));
             let readers = Kept::new(options, SQLITE_READER, SQLITE_READERS);
-            Ok(Database::Sqlite { writer, readers })
+            Ok(Database::Sqlite(Box::new(Sqlite { writer, readers })))
         }
         Location::Postgres(address) => {
             if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
@@ -123,7 +123,7 @@ pub(super) async fn migrate(store: &SqlStore) -> Result<(), OpenError> {
     }
     for (version, text) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         let text = match *store.database {
-            Database::Sqlite { .. } => text.to_owned(),
+            Database::Sqlite(_) => text.to_owned(),
             Database::Postgres(_) => text.replace(" BLOB", " BYTEA"),
         };
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *step).await?;

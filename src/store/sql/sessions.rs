@@ -4,13 +4,13 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::accounts::{account_columns, end_all_but, read_account};
-use super::limits::{CLEAR, FORGIVE, recording};
+use super::limits::{TAKE_BACK, counting, delay, recording};
 use super::row::{Failure, Record, id, joined, printable};
-use super::{Query, SqlStore, Step, changed, first, query};
+use super::{Change, Query, SqlStore, Step, changed, first, query};
 use crate::clock::Timestamp;
 use crate::store::{
-    Account, Advance, AuditEvent, Begun, EndReason, Incidents, Live, Presented, Session, Sessions, Start,
-    StoreResult,
+    Account, Advance, AuditEvent, Concluded, EndReason, Incidents, Judged, Live, Presented, Session,
+    Sessions, StoreResult,
 };
 
 macro_rules! session_columns {
@@ -28,13 +28,15 @@ macro_rules! session_columns {
 }
 
 /// Holds the account still until the session stands: a disabling or password change comes wholly before or after.
+/// SQLite's writer is alone anyway.
 const HOLD_ACCOUNT: &str = "UPDATE accounts SET session_epoch = session_epoch \
      WHERE id = $1 AND enabled = 1 AND session_epoch = $2";
 
 const START: &str = "INSERT INTO sessions (id, account_id, client_id, audience, scope, counter, rotated_at, key_id, \
      epoch, auth_time, amr, created_at, last_used_at, idle_expires_at, expires_at, source, device, outcome) \
      SELECT $1, $2, clients.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'started' \
-     FROM clients WHERE clients.id = $3";
+     FROM clients JOIN accounts ON accounts.id = $2 AND accounts.enabled = 1 AND accounts.session_epoch = $9 \
+     WHERE clients.id = $3";
 
 /// The counter moves: the presented one is ahead, or current and its grace is over (`$5` = now − grace). A clock that
 /// once ran ahead by more than `$10` − now left a time in the future, which is no grace: the next refresh heals it.
@@ -145,45 +147,30 @@ const SWEEP: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
      WHERE idle_expires_at < $1 OR (ended_at IS NOT NULL AND ended_at < $1) LIMIT $2)";
 
 impl Sessions for SqlStore {
-    async fn start_session(&self, begun: &Begun<'_>) -> StoreResult<Start> {
-        let session = begun.session;
-        self.step(Step::start_session, || async move {
+    async fn conclude_login(&self, judged: &Judged<'_>) -> StoreResult<Concluded> {
+        let (subject, pace) = judged.account;
+        self.step(Step::conclude_login, || async move {
             let mut step = self.begin().await?;
-            let hold = query(HOLD_ACCOUNT).bind(id(session.account)).bind(session.epoch);
-            if changed(hold, &mut *step).await? == 0 {
+            if first(counting(subject, pace, judged.now), &mut *step).await?.is_none() {
+                let delay = first(delay(subject, judged.now), &mut *step).await?;
                 step.rollback().await?;
-                return Ok(Start::AccountMoved);
+                // Over since the first statement looked: then the next login is considered at once.
+                let until = delay.map(|row| Record(&row).time("not_before")).transpose()?;
+                return Ok(Concluded::NotBefore(until.unwrap_or(judged.now)));
             }
-            let start = query(START)
-                .bind(id(session.id))
-                .bind(id(session.account))
-                .bind(id(session.client))
-                .bind(&session.audience)
-                .bind(&session.scope)
-                .bind(i64::from(session.counter))
-                .bind(session.rotated_at.0)
-                .bind(i64::from(session.key_id))
-                .bind(session.epoch)
-                .bind(session.auth_time.0)
-                .bind(joined(&session.amr)?)
-                .bind(session.created_at.0)
-                .bind(session.last_used_at.0)
-                .bind(session.idle_expires_at.min(session.expires_at).0)
-                .bind(session.expires_at.0)
-                .bind(printable(&session.source))
-                .bind(printable(&session.device));
-            if changed(start, &mut *step).await? == 0 {
-                step.rollback().await?;
-                return Ok(Start::AccountMoved);
+            let outcome = match judged.session {
+                None => Concluded::Failed,
+                Some(session) if start(session, &mut step).await? => {
+                    query(TAKE_BACK).bind(subject).bind(judged.source).execute(&mut *step).await?;
+                    Concluded::Started
+                }
+                Some(_) => Concluded::AccountMoved,
+            };
+            match outcome {
+                Concluded::Started => step.commit().await?,
+                _ => step.commit_unnoted().await?,
             }
-            if let Some(subject) = begun.clear {
-                query(CLEAR).bind(subject).execute(&mut *step).await?;
-            }
-            if let Some(subject) = begun.forgive {
-                query(FORGIVE).bind(subject).execute(&mut *step).await?;
-            }
-            step.commit().await?;
-            Ok(Start::Started)
+            Ok(outcome)
         })
         .await
     }
@@ -273,6 +260,33 @@ impl Sessions for SqlStore {
         })
         .await
     }
+}
+
+/// Inserts the session, if its account is as it was read and its client is there.
+async fn start(session: &Session, step: &mut Change<'_>) -> Result<bool, Failure> {
+    if step.needs_row_locks() {
+        let hold = query(HOLD_ACCOUNT).bind(id(session.account)).bind(session.epoch);
+        hold.execute(&mut **step).await?;
+    }
+    let start = query(START)
+        .bind(id(session.id))
+        .bind(id(session.account))
+        .bind(id(session.client))
+        .bind(&session.audience)
+        .bind(&session.scope)
+        .bind(i64::from(session.counter))
+        .bind(session.rotated_at.0)
+        .bind(i64::from(session.key_id))
+        .bind(session.epoch)
+        .bind(session.auth_time.0)
+        .bind(joined(&session.amr)?)
+        .bind(session.created_at.0)
+        .bind(session.last_used_at.0)
+        .bind(session.idle_expires_at.min(session.expires_at).0)
+        .bind(session.expires_at.0)
+        .bind(printable(&session.source))
+        .bind(printable(&session.device));
+    Ok(changed(start, &mut **step).await? == 1)
 }
 
 /// The audience asked for, in a form that can be compared: one with a space or NUL in it is nobody's, like the empty.

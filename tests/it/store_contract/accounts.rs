@@ -95,7 +95,7 @@ contract! {
         let store = &ground.store;
         let (account, client, keep) = logged_in(store).await;
         let other = session(&account, &client);
-        assert_eq!(store.start_session(&login(&other)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &other).await, Concluded::Started);
         let stale = PasswordChange {
             account: account.id, expected: Some("v1:other"), sealed: "v1:new", keep: None, now: later(1),
         };

@@ -120,8 +120,8 @@ contract! {
         let (mut wanted, mut kept) = (Vec::new(), 0);
         for n in 0..150 {
             let session = session(&account, &client);
-            let honest = login(&session);
-            let start = ground.store.start_session(&honest);
+            let honest = judged(&session);
+            let start = ground.store.conclude_login(&honest);
             let patience = std::time::Duration::from_micros(n * 20);
             let finished = tokio::time::timeout(patience, start).await.is_ok();
             wanted.push((session, finished));

@@ -16,12 +16,10 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let pace = Pace { free: 1, first_delay_ms: 1_000, max_delay_ms: 8_000, forget_ms: 900_000 };
-        for subject in ["a:alice", "s:home"] {
-            for at in [0, 1] {
-                assert_eq!(store.attempt(subject, pace, later(at)).await.unwrap(), Attempt::Allowed);
-            }
-            assert!(matches!(store.attempt(subject, pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+        for at in [0, 1] {
+            assert_eq!(store.attempt("s:home", pace, later(at)).await.unwrap(), Attempt::Allowed);
         }
+        assert_eq!(store.attempt("a:alice", pace, NOW).await.unwrap(), Attempt::Allowed);
         let event = AuditEvent {
             id: uuid(),
             at: NOW,
@@ -33,20 +31,46 @@ contract! {
         };
         let stale = Session { epoch: 7, ..session(&account, &client) };
         let fresh = session(&account, &client);
-        let of = |session| Begun { session, clear: Some("a:alice"), forgive: Some("s:home") };
+        let of = |session, at| Judged { account: ("a:alice", pace), source: "s:home", session: Some(session), now: later(at) };
         let noting = store.noting(event.clone());
 
-        assert_eq!(noting.start_session(&of(&stale)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(noting.conclude_login(&of(&stale, 1)).await.unwrap(), Concluded::AccountMoved);
         assert!(store.audit(10).await.unwrap().is_empty());
         assert!(matches!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::NotBefore(_)));
+        // Its failure stands, and a delay holds for the right password too.
+        assert_eq!(noting.conclude_login(&of(&fresh, 2)).await.unwrap(), Concluded::NotBefore(later(1_001)));
+        assert!(store.session(fresh.id).await.unwrap().is_none());
 
-        assert_eq!(noting.start_session(&of(&fresh)).await.unwrap(), Start::Started);
+        assert_eq!(noting.conclude_login(&of(&fresh, 1_001)).await.unwrap(), Concluded::Started);
         assert_eq!(store.audit(10).await.unwrap(), std::slice::from_ref(&event));
         for _ in 0..2 {
-            assert_eq!(store.attempt("a:alice", pace, later(2)).await.unwrap(), Attempt::Allowed);
+            assert_eq!(store.attempt("a:alice", pace, later(1_002)).await.unwrap(), Attempt::Allowed);
         }
         assert_eq!(store.attempt("s:home", pace, later(2)).await.unwrap(), Attempt::Allowed);
         assert!(matches!(store.attempt("s:home", pace, later(3)).await.unwrap(), Attempt::NotBefore(_)));
+    }
+
+    async fn of_logins_at_once_all_right_ones_succeed_and_wrong_ones_get_no_try_more(ground) {
+        let store = &ground.store;
+        let (account, client) = someone(store).await;
+        let pace = Pace { free: 2, first_delay_ms: 1_000, max_delay_ms: 8_000, forget_ms: 900_000 };
+        for (right, started, failed) in [(true, 16, 0), (false, 0, 3)] {
+            let mut logins = Vec::new();
+            for _ in 0..16 {
+                let (store, session) = (store.clone(), right.then(|| session(&account, &client)));
+                logins.push(tokio::spawn(async move {
+                    let of = ("a:alice", pace);
+                    let judged = Judged { account: of, source: "s:home", session: session.as_ref(), now: NOW };
+                    store.conclude_login(&judged).await.unwrap()
+                }));
+            }
+            let mut found = Vec::new();
+            for login in logins {
+                found.push(login.await.unwrap());
+            }
+            let count = |what| found.iter().filter(|found| **found == what).count();
+            assert_eq!((count(Concluded::Started), count(Concluded::Failed)), (started, failed), "{found:?}");
+        }
     }
 
     async fn reuse_and_healing_happen_with_their_record_or_not_at_all(ground) {
@@ -98,12 +122,12 @@ contract! {
         let (account, client) = someone(store).await;
         let stale = session(&account, &client);
         store.end_sessions_of(account.id, EndReason::LogoutAll, NOW).await.unwrap();
-        assert_eq!(store.start_session(&login(&stale)).await.unwrap(), Start::AccountMoved);
+        assert_eq!(start(store, &stale).await, Concluded::AccountMoved);
         let account = store.account(account.id).await.unwrap().unwrap();
         let fresh = session(&account, &client);
         store.set_enabled(account.id, false, NOW).await.unwrap();
-        assert_eq!(store.start_session(&login(&fresh)).await.unwrap(), Start::AccountMoved);
-        assert_eq!(store.start_session(&login(&session(&new_account("x").account, &client))).await.unwrap(), Start::AccountMoved);
+        assert_eq!(start(store, &fresh).await, Concluded::AccountMoved);
+        assert_eq!(start(store, &session(&new_account("x").account, &client)).await, Concluded::AccountMoved);
         assert!(store.session(stale.id).await.unwrap().is_none());
     }
 
@@ -120,11 +144,11 @@ contract! {
             let mut logins = Vec::new();
             for _ in 0..8 {
                 let (store, session) = (ground.store.clone(), session(&account, &client));
-                logins.push(tokio::spawn(async move { store.start_session(&login(&session)).await.unwrap() }));
+                logins.push(tokio::spawn(async move { start(&store, &session).await }));
             }
             let mut started = 0;
             for login in logins {
-                started += u64::from(login.await.unwrap() == Start::Started);
+                started += u64::from(login.await.unwrap() == Concluded::Started);
             }
             assert_eq!(change.await.unwrap(), started, "each that began before the change was ended by it");
             assert!(ground.store.sessions_of(account.id, later(1), 100).await.unwrap().is_empty());
@@ -138,7 +162,7 @@ contract! {
             for ahead in -4..=3_i64 {
                 let mut session = session(&account, &client);
                 session.counter = 10;
-                assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+                assert_eq!(start(store, &session).await, Concluded::Started);
                 let counter = u32::try_from(10 + ahead).unwrap();
                 let outcome = advance(store, &presented(&session, counter, later(since))).await;
                 let in_grace = since < GRACE;
@@ -209,14 +233,14 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let ahead = Session { rotated_at: later(3_600_000), expires_at: later(9_000_000), ..session(&account, &client) };
-        assert_eq!(store.start_session(&login(&ahead)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &ahead).await, Concluded::Started);
         let Advance::Advanced(live) = advance(store, &presented(&ahead, 1, NOW)).await else {
             panic!("the future is no grace")
         };
         assert_eq!((live.session.counter, live.session.rotated_at), (2, NOW));
 
         let skewed = Session { id: uuid(), rotated_at: later(30_000), ..ahead.clone() };
-        assert_eq!(store.start_session(&login(&skewed)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &skewed).await, Concluded::Started);
         let same = advance(store, &presented(&skewed, 1, NOW)).await;
         assert_eq!(name(&same), "same", "another replica's clock may be a little ahead");
     }
@@ -272,7 +296,7 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let own = Session { audience: None, ..session(&account, &client) };
-        assert_eq!(store.start_session(&login(&own)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &own).await, Concluded::Started);
         assert!(store.set_client(&Client { audiences: vec![], ..client }).await.unwrap());
         assert_eq!(name(&advance(store, &presented(&own, 1, later(GRACE))).await), "advanced");
     }
@@ -281,7 +305,7 @@ contract! {
         let store = &ground.store;
         let (account, client) = someone(store).await;
         let session = Session { counter: 5, ..session(&account, &client) };
-        assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &session).await, Concluded::Started);
         let spent = Presented { audience: Some("https://elsewhere"), ..presented(&session, 1, later(1)) };
         assert_eq!(name(&advance(store, &spent).await), "reused");
     }
@@ -299,7 +323,7 @@ contract! {
         let store = &ground.store;
         let (account, client, first) = logged_in(store).await;
         let second = Session { created_at: later(5), ..session(&account, &client) };
-        assert_eq!(store.start_session(&login(&second)).await.unwrap(), Start::Started);
+        assert_eq!(start(store, &second).await, Concluded::Started);
         let listed = store.sessions_of(account.id, later(5), 10).await.unwrap();
         assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [second.id, first.id]);
         assert_eq!(store.sessions_of(account.id, later(5), 1).await.unwrap().len(), 1);
@@ -333,7 +357,7 @@ contract! {
             let session = session(&account, &client);
             let (idle, end) = if n < 3 { (later(10), later(20)) } else { (later(IDLE), later(IDLE)) };
             let session = Session { idle_expires_at: idle, expires_at: end, ..session };
-            assert_eq!(store.start_session(&login(&session)).await.unwrap(), Start::Started);
+            assert_eq!(start(store, &session).await, Concluded::Started);
             if n >= 3 {
                 assert!(store.end_session(session.id, None, EndReason::Operator, later(10)).await.unwrap());
             }
