@@ -15,7 +15,7 @@ use crate::audit::{self, Kind};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Overrides};
 use crate::random::Random;
-use crate::store::{Account, Accounts as _, Limits as _, StoreError};
+use crate::store::{Account, Accounts as _, AuditEvent, Limits as _, StoreError};
 
 pub mod client;
 pub mod config;
@@ -263,17 +263,33 @@ async fn find_account(deployment: &Deployment, who: &str) -> Result<Account, Fai
     found.ok_or_else(|| Failed::Refused(format!("there is no account `{who}`: see `keyward user list`")))
 }
 
-/// Notes in the audit trail what an operator did.
+/// What the audit trail is to tell of an operator's command.
+fn event(
+    deployment: &Deployment,
+    kind: Kind,
+    account: Option<Uuid>,
+    detail: impl Into<String>,
+) -> Result<AuditEvent, Failed> {
+    let now = deployment.clock.now();
+    let mut event = audit::event(&deployment.random, now, kind, (account, None), "cli")?;
+    event.detail = detail.into();
+    Ok(event)
+}
+
+/// Records what an operator did, after it was done: for changes of keys, whose own rows tell of them as well.
 async fn note(
     deployment: &Deployment,
     kind: Kind,
     account: Option<Uuid>,
     detail: impl Into<String>,
 ) -> Result<(), Failed> {
-    let now = deployment.clock.now();
-    let mut event = audit::event(&deployment.random, now, kind, (account, None), "cli")?;
-    event.detail = detail.into();
+    let event = event(deployment, kind, account, detail)?;
     Ok(deployment.store.record(&event).await?)
+}
+
+/// It was there when it was looked for, and is not any more.
+fn gone(name: &str) -> Failed {
+    Failed::Refused(format!("{name} was deleted meanwhile"))
 }
 
 /// How a secret is come by.

@@ -8,11 +8,11 @@ use keyward_verifier::Scopes;
 use serde::Serialize;
 
 use super::table::{or_dash, print};
-use super::{Failed, note};
+use super::{Failed, event, gone};
 use crate::app::Deployment;
 use crate::audit::Kind;
 use crate::config;
-use crate::store::{Client, Clients as _};
+use crate::store::{Client, Clients as _, Store as _};
 
 /// Commands on clients.
 #[derive(Subcommand)]
@@ -90,10 +90,10 @@ pub async fn run(command: &ClientCommand, on: &Deployment, out: &mut dyn Write) 
         ClientCommand::Add(args) => {
             let now = on.clock.now();
             let client = build(args, on, on.random.uuid(now)?)?;
-            if !on.store.add_client(&client).await? {
+            let event = event(on, Kind::ClientChanged, None, format!("{} added", args.name))?;
+            if !on.store.noting(event).add_client(&client).await? {
                 return Err(Failed::Refused(format!("the client `{}` is there already", args.name)));
             }
-            note(on, Kind::ClientChanged, None, format!("{} added", args.name)).await?;
             Ok(writeln!(out, "the client {} is added", args.name)?)
         }
         ClientCommand::Set(args) => {
@@ -111,14 +111,18 @@ pub async fn run(command: &ClientCommand, on: &Deployment, out: &mut dyn Write) 
                 client.access_lifetime = Some(lifetime(text, on)?);
             }
             check(&client)?;
-            on.store.set_client(&client).await?;
-            note(on, Kind::ClientChanged, None, format!("{} set", args.name)).await?;
+            let event = event(on, Kind::ClientChanged, None, format!("{} set", args.name))?;
+            if !on.store.noting(event).set_client(&client).await? {
+                return Err(gone(&args.name));
+            }
             Ok(writeln!(out, "the client {} is set; a running server follows within a second", args.name)?)
         }
         ClientCommand::Delete { name } => {
             let known = find(on, name).await?;
-            on.store.delete_client(known.id).await?;
-            note(on, Kind::ClientChanged, None, format!("{name} deleted")).await?;
+            let event = event(on, Kind::ClientChanged, None, format!("{name} deleted"))?;
+            if !on.store.noting(event).delete_client(known.id).await? {
+                return Err(gone(name));
+            }
             Ok(writeln!(out, "the client {name} and its sessions are deleted")?)
         }
         ClientCommand::List { json } => list(*json, on, out).await,

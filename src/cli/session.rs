@@ -7,10 +7,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::table::print;
-use super::{Failed, find_account, note};
+use super::{Failed, event, find_account};
 use crate::app::Deployment;
 use crate::audit::Kind;
-use crate::store::{Clients as _, EndReason, Sessions as _};
+use crate::store::{AuditEvent, Clients as _, EndReason, Sessions as _, Store as _};
 
 /// Commands on sessions.
 #[derive(Subcommand)]
@@ -58,18 +58,19 @@ pub async fn run(command: &SessionCommand, on: &Deployment, out: &mut dyn Write)
         SessionCommand::List { who, json } => list(who, *json, on, out).await,
         SessionCommand::End(EndArgs { id: Some(id), .. }) => {
             let now = on.clock.now();
-            let ended = on.store.end_session(*id, None, EndReason::Operator, now).await?;
+            let event = event(on, Kind::SessionEnded, None, "ended by an operator")?;
+            let store = on.store.noting(AuditEvent { session: Some(*id), ..event });
+            let ended = store.end_session(*id, None, EndReason::Operator, now).await?;
             if !ended {
                 return Err(Failed::Refused(format!("there is no living session {id}")));
             }
-            note(on, Kind::SessionEnded, None, id.to_string()).await?;
             Ok(writeln!(out, "session {id} is ended")?)
         }
         SessionCommand::End(args) => {
             let account = find_account(on, args.all_of.as_deref().unwrap_or_default()).await?;
             let now = on.clock.now();
-            let ended = on.store.end_sessions_of(account.id, EndReason::Operator, now).await?;
-            note(on, Kind::SessionsEnded, Some(account.id), format!("{ended}")).await?;
+            let event = event(on, Kind::SessionsEnded, Some(account.id), "ended by an operator")?;
+            let ended = on.store.noting(event).end_sessions_of(account.id, EndReason::Operator, now).await?;
             Ok(writeln!(out, "sessions of {} ended: {ended}", account.name)?)
         }
     }

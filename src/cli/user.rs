@@ -7,14 +7,16 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::table::{or_dash, print};
-use super::{Ask, Failed, find_account, note, read_secret};
+use super::{Ask, Failed, event, find_account, gone, read_secret};
 use crate::account;
 use crate::app::{Deployment, hash_settings};
 use crate::audit::Kind;
 use crate::config::is_role_name;
 use crate::grant::seal_password;
 use crate::password::{Hasher, Password, Policy, imported};
-use crate::store::{Account, Accounts as _, EndReason, NewAccount, PasswordChange, Sessions as _};
+use crate::store::{
+    Account, Accounts as _, EndReason, NewAccount, PasswordChange, Sessions as _, Store as _,
+};
 
 /// Commands on accounts.
 #[derive(Subcommand)]
@@ -139,15 +141,19 @@ pub async fn run(command: &UserCommand, on: &Deployment, out: &mut dyn Write) ->
         UserCommand::Roles { who, roles, .. } => {
             check_roles(roles)?;
             let account = find_account(on, who).await?;
-            on.store.set_roles(account.id, roles, on.clock.now()).await?;
-            note(on, Kind::AccountChanged, Some(account.id), "roles").await?;
+            let event = event(on, Kind::AccountChanged, Some(account.id), "roles")?;
+            if !on.store.noting(event).set_roles(account.id, roles, on.clock.now()).await? {
+                return Err(gone(&account.name));
+            }
             warn_unknown_roles(on, roles, out)?;
             Ok(writeln!(out, "{} has the roles: {}", account.name, roles.join(" "))?)
         }
         UserCommand::Delete { who } => {
             let account = find_account(on, who).await?;
-            on.store.delete_account(account.id).await?;
-            note(on, Kind::AccountChanged, Some(account.id), "deleted").await?;
+            let event = event(on, Kind::AccountChanged, Some(account.id), "deleted")?;
+            if !on.store.noting(event).delete_account(account.id).await? {
+                return Err(gone(&account.name));
+            }
             Ok(writeln!(out, "{} and its sessions are deleted", account.name)?)
         }
     }
@@ -183,13 +189,13 @@ async fn add(args: &AddArgs, on: &Deployment, out: &mut dyn Write) -> Result<(),
         created_at: now,
         password_changed_at: password.is_some().then_some(now),
     };
-    let added = on.store.add_account(&NewAccount { account, identifiers, password }).await?;
+    let event = event(on, Kind::AccountChanged, Some(id), "added")?;
+    let added = on.store.noting(event).add_account(&NewAccount { account, identifiers, password }).await?;
     if !added {
         return Err(Failed::Refused(
             "an account with this name or e-mail address is there already: see `keyward user list`".into(),
         ));
     }
-    note(on, Kind::AccountChanged, Some(id), "added").await?;
     warn_unknown_roles(on, &args.roles, out)?;
     Ok(writeln!(out, "{} is added with the id {id}", args.name.trim())?)
 }
@@ -227,11 +233,11 @@ async fn passwd(who: &str, from_stdin: bool, on: &Deployment, out: &mut dyn Writ
         keep: None,
         now: on.clock.now(),
     };
+    let event = event(on, Kind::PasswordChanged, Some(account.id), "by an operator")?;
     crate::failpoint!("passwd.before_change");
-    let ended = on.store.change_password(&change).await?;
+    let ended = on.store.noting(event).change_password(&change).await?;
     crate::failpoint!("passwd.after_change");
-    let ended = ended.ok_or_else(|| Failed::Refused(format!("{} was deleted meanwhile", account.name)))?;
-    note(on, Kind::PasswordChanged, Some(account.id), "by an operator").await?;
+    let ended = ended.ok_or_else(|| gone(&account.name))?;
     Ok(writeln!(out, "{} has a new password; sessions ended: {ended}", account.name)?)
 }
 
@@ -239,9 +245,11 @@ async fn enable(who: &str, enabled: bool, on: &Deployment, out: &mut dyn Write) 
     let account = find_account(on, who).await?;
     let now = on.clock.now();
     let living = on.store.sessions_of(account.id, now, 10_000).await?.len();
-    on.store.set_enabled(account.id, enabled, now).await?;
     let word = if enabled { "enabled" } else { "disabled" };
-    note(on, Kind::AccountChanged, Some(account.id), word).await?;
+    let event = event(on, Kind::AccountChanged, Some(account.id), word)?;
+    if !on.store.noting(event).set_enabled(account.id, enabled, now).await? {
+        return Err(gone(&account.name));
+    }
     match enabled {
         true => writeln!(out, "{} is enabled", account.name)?,
         false => writeln!(
