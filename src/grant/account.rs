@@ -131,6 +131,7 @@ impl Grants {
         let account = &caller.account;
         let identifiers = [Some(account.name.as_str()), account.email.as_deref()];
         self.policy().check(&new, &identifiers.into_iter().flatten().collect::<Vec<_>>())?;
+        self.hasher.has_room().map_err(hashing)?;
         let source = self.pace_source(origin).await?;
         let folded = account::fold(&account.name).unwrap_or_default();
         let subject = Subject::Account(self.labels.identifier(&folded));

@@ -50,6 +50,7 @@ impl Grants {
             .map_err(|client::NotAllowed| Refused::AudienceNotAllowed)?;
         // Nobody can be answered without a signing key; no session may begin that nobody hears of.
         self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
+        self.hasher.has_room().map_err(hashing)?;
         let source = self.pace_source(origin).await?;
 
         let account = account_subject(self, &request.identifier);

@@ -185,6 +185,14 @@ impl Hasher {
         self.submit(bytes, work).await?.map_err(|Unhashable| HashError::Failed)
     }
 
+    /// Whether a comparison would be taken now, so that one that would not need not be paced first.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`].
+    pub fn has_room(&self) -> Result<(), HashError> {
+        Ok(self.queue.has_room(0)?)
+    }
+
     /// Compares a password with a stored hash, or does the same work where there is none.
     ///
     /// The normal form is tried first; bytes as typed that differ from it are tried second, whatever the hash, so that

@@ -68,7 +68,23 @@ impl Queue {
         if bytes > self.bounds.bytes {
             return Err(Refused::TooLarge);
         }
-        let wait = self.wait(&state);
+        self.room_for(bytes, &mut state)?;
+        let number = state.next;
+        state.next += 1;
+        state.bytes += bytes;
+        state.jobs.push_back(Job { number, bytes, waiting: Stopwatch::start(), run });
+        drop(state);
+        self.changed.notify_one();
+        Ok(number)
+    }
+
+    /// Whether a job would be taken now.
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Refused> {
+        self.room_for(bytes, &mut self.lock())
+    }
+
+    fn room_for(&self, bytes: u64, state: &mut State) -> Result<(), Refused> {
+        let wait = self.wait(state);
         let ahead = state.jobs.len() + state.busy;
         if ahead >= self.bounds.threads.saturating_add(self.bounds.waiting)
             || state.bytes.saturating_add(bytes) > self.bounds.bytes
@@ -77,13 +93,7 @@ impl Queue {
             state.rejected += 1;
             return Err(Refused::Overloaded(self.retry_after(wait)));
         }
-        let number = state.next;
-        state.next += 1;
-        state.bytes += bytes;
-        state.jobs.push_back(Job { number, bytes, waiting: Stopwatch::start(), run });
-        drop(state);
-        self.changed.notify_one();
-        Ok(number)
+        Ok(())
     }
 
     /// Takes a job back whose deadline passed; it is left alone if it has begun.
