@@ -4,11 +4,11 @@ use std::io::Write;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{Failed, note};
+use super::{Failed, event, note};
 use crate::app::Deployment;
 use crate::audit::Kind;
 use crate::secrets;
-use crate::store::{EndReason, Sessions as _};
+use crate::store::{EndReason, Sessions as _, Store as _};
 
 /// Commands on the secrets that are sealed in the database.
 #[derive(Subcommand)]
@@ -46,8 +46,8 @@ pub async fn run(command: &DataKeysCommand, on: &Deployment, out: &mut dyn Write
     writeln!(out, "the refresh key has version {version}; running servers follow within a second")?;
     if *compromised {
         crate::failpoint!("secrets.before_end_all");
-        let ended = on.store.end_all_sessions(EndReason::KeyCompromised, now).await?;
-        note(on, Kind::SessionsEnded, None, format!("refresh key compromised: {ended}")).await?;
+        let event = event(on, Kind::SessionsEnded, None, "refresh key compromised")?;
+        let ended = on.store.noting(event).end_all_sessions(EndReason::KeyCompromised, now).await?;
         writeln!(out, "all sessions are ended: {ended}; everybody logs in again")?;
     }
     Ok(())

@@ -131,7 +131,7 @@ impl Grants {
         let account = &caller.account;
         let identifiers = [Some(account.name.as_str()), account.email.as_deref()];
         self.policy().check(&new, &identifiers.into_iter().flatten().collect::<Vec<_>>())?;
-        self.hasher.has_room().map_err(hashing)?;
+        self.hasher.refuse_if_full().map_err(hashing)?;
         let source = self.pace_source(origin).await?;
         let folded = account::fold(&account.name).unwrap_or_default();
         let subject = Subject::Account(self.labels.identifier(&folded));
@@ -167,14 +167,18 @@ impl Grants {
     ) -> Result<Option<String>, Refused> {
         let credential = self.store.credential(account).await?.ok_or(Refused::Conflict)?;
         let phc = self.open_password(&credential)?;
-        let Ok(current) = Password::new(current) else { return Err(Refused::WrongPassword) };
+        // One that is refused by its form is hashed as a stand-in and never matches, as in a login.
+        let (current, possible) = match Password::new(current) {
+            Ok(current) => (current, true),
+            Err(_) => (Password::stand_in(), false),
+        };
         let verdict = self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?;
         let now = self.clock.now();
         let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
         if let Attempt::NotBefore(at) = attempt {
             return Err(Refused::TooManyAttempts { retry_after: until(at, now) });
         }
-        if verdict.matches { Ok(credential.password) } else { Err(Refused::WrongPassword) }
+        if verdict.matches && possible { Ok(credential.password) } else { Err(Refused::WrongPassword) }
     }
 
     async fn set_password(

@@ -50,7 +50,7 @@ impl Grants {
             .map_err(|client::NotAllowed| Refused::AudienceNotAllowed)?;
         // Nobody can be answered without a signing key; no session may begin that nobody hears of.
         self.ring.signing().map_err(|cause| Refused::KeysUnavailable(cause.to_string()))?;
-        self.hasher.has_room().map_err(hashing)?;
+        self.hasher.refuse_if_full().map_err(hashing)?;
         let source = self.pace_source(origin).await?;
 
         let account = account_subject(self, &request.identifier);
@@ -210,8 +210,10 @@ impl Grants {
         let (Some(credential), Some(session)) = (compared.right, session) else {
             return Err(Refused::Fault("a session was started for nobody".into()));
         };
-        if compared.rehash {
-            self.rehash(&credential, compared.password, origin).await?;
+        if compared.rehash
+            && let Err(cause) = self.rehash(&credential, compared.password, origin).await
+        {
+            tracing::warn!(%cause, "an outdated password hash was not replaced; the next login tries again");
         }
         let live = Live {
             session,

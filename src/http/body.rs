@@ -11,6 +11,9 @@ use super::error::{Failure, Problem};
 /// Largest body, in bytes; part of the contract.
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
 
+/// Room for a body to begin with, in bytes; a login or a refresh is shorter.
+const FIRST: usize = 1024;
+
 /// What is too large is read and thrown away up to this: a sender cut off in the middle would lose the answer.
 const DRAINED: usize = 1 << 20;
 
@@ -32,9 +35,8 @@ pub(super) async fn take_in(body: Body, deadline: Duration) -> Result<Bytes, Fai
 }
 
 async fn gather(mut body: Body) -> Result<Bytes, Problem> {
-    let announced = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
-    // Once for all, so that growing leaves no copies of secrets behind.
-    let mut whole = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(BODY_LIMIT).min(BODY_LIMIT)));
+    // No more than has come: what a length promises would be paid for by whoever opens streams and sends nothing.
+    let mut whole = Zeroizing::new(Vec::with_capacity(FIRST));
     let mut seen = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Problem::MalformedRequest)?.into_data() else { continue };
@@ -42,9 +44,16 @@ async fn gather(mut body: Body) -> Result<Bytes, Problem> {
         if seen > DRAINED {
             break;
         }
-        if seen <= BODY_LIMIT {
-            whole.extend_from_slice(&data);
+        if seen > BODY_LIMIT {
+            continue;
         }
+        if seen > whole.capacity() {
+            // By hand, so that what is left behind is wiped.
+            let mut wider = Zeroizing::new(Vec::with_capacity(seen.next_power_of_two()));
+            wider.extend_from_slice(&whole);
+            whole = wider;
+        }
+        whole.extend_from_slice(&data);
     }
     if seen > BODY_LIMIT { Err(Problem::BodyTooLarge) } else { Ok(Bytes::from_owner(whole)) }
 }

@@ -182,7 +182,7 @@ impl FromRequestParts<Arc<App>> for From {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
                 tracing::warn!(
-                    "{peer} sends X-Forwarded-For and is not believed; if it is your proxy, name it in http.trusted_proxies, or all who come through it count as one source address and are paced together (said once)"
+                    "X-Forwarded-For came from an address that is not in http.trusted_proxies and is not believed; if it is your proxy's, name it there, or all who come through it count as one source address and are paced together (said once)"
                 );
             });
         }

@@ -53,7 +53,7 @@ async fn accompany(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let watch = Stopwatch::start();
     let id = match identify(&app, request.headers()) {
         Ok(id) => id,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return dressed(refused.into_response()),
     };
     let route = request.extensions().get::<MatchedPath>().cloned();
     let path = route.as_ref().map_or("unmatched", MatchedPath::as_str);

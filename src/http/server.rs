@@ -73,7 +73,7 @@ fn protocol(settings: &Http) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(Duration::from_secs(10))
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(32)
         .max_header_list_size(16 * 1024);
     protocol
 }

@@ -185,12 +185,12 @@ impl Hasher {
         self.submit(bytes, work).await?.map_err(|Unhashable| HashError::Failed)
     }
 
-    /// Whether a comparison would be taken now, so that one that would not need not be paced first.
+    /// Refuses what would be refused now anyway, before its caller has done other work for it.
     ///
     /// # Errors
     /// [`HashError::Overloaded`].
-    pub fn has_room(&self) -> Result<(), HashError> {
-        Ok(self.queue.has_room(0)?)
+    pub fn refuse_if_full(&self) -> Result<(), HashError> {
+        Ok(self.queue.refuse_if_full()?)
     }
 
     /// Compares a password with a stored hash, or does the same work where there is none.

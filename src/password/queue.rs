@@ -68,7 +68,7 @@ impl Queue {
         if bytes > self.bounds.bytes {
             return Err(Refused::TooLarge);
         }
-        self.room_for(bytes, &mut state)?;
+        self.room_for(bytes, &state).inspect_err(|_| state.rejected += 1)?;
         let number = state.next;
         state.next += 1;
         state.bytes += bytes;
@@ -78,19 +78,19 @@ impl Queue {
         Ok(number)
     }
 
-    /// Whether a job would be taken now.
-    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Refused> {
-        self.room_for(bytes, &mut self.lock())
+    /// Refuses, and counts it, as [`Queue::admit`] would now.
+    pub(super) fn refuse_if_full(&self) -> Result<(), Refused> {
+        let mut state = self.lock();
+        self.room_for(0, &state).inspect_err(|_| state.rejected += 1)
     }
 
-    fn room_for(&self, bytes: u64, state: &mut State) -> Result<(), Refused> {
+    fn room_for(&self, bytes: u64, state: &State) -> Result<(), Refused> {
         let wait = self.wait(state);
         let ahead = state.jobs.len() + state.busy;
         if ahead >= self.bounds.threads.saturating_add(self.bounds.waiting)
             || state.bytes.saturating_add(bytes) > self.bounds.bytes
             || wait > self.bounds.deadline
         {
-            state.rejected += 1;
             return Err(Refused::Overloaded(self.retry_after(wait)));
         }
         Ok(())

@@ -95,8 +95,13 @@ impl SqlStore {
         if let Some(counter) = self.calls.get(step as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        // Kept to the end of the step. It is never closed, so it cannot fail.
-        let _turn = if step.is_of_the_crowd() { self.crowd.acquire().await.ok() } else { None };
+        // Kept to the end of the step.
+        let _turn = if step.is_of_the_crowd() {
+            let turn = tokio::time::timeout(connections::PATIENCE, self.crowd.acquire()).await;
+            Some(turn.map_err(|_| Failure::Driver(sqlx::Error::PoolTimedOut).into_store_error(step.name()))?)
+        } else {
+            None
+        };
         let mut tries = 1;
         loop {
             match attempt().await {
@@ -296,7 +301,7 @@ macro_rules! steps {
 
             /// Whether it is a step of logins, which anybody can cause by the hundred.
             fn is_of_the_crowd(self) -> bool {
-                matches!(self, Step::attempt | Step::succeed | Step::forgive | Step::conclude_login | Step::record)
+                matches!(self, Step::attempt | Step::succeed | Step::forgive | Step::conclude_login)
             }
 
             fn name(self) -> &'static str {

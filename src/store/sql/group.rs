@@ -72,10 +72,10 @@ impl Group {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { statement, answer });
         tokio::select! {
             biased;
-            outcome = &mut answered => return outcome.unwrap_or(Err(Failure::Undone)),
+            outcome = &mut answered => return outcome.unwrap_or(Err(Failure::Abandoned)),
             lent = self.connection.lend() => self.carry_out(lent?).await,
         }
-        answered.await.unwrap_or(Err(Failure::Undone))
+        answered.await.unwrap_or(Err(Failure::Abandoned))
     }
 
     /// Carries out all that wait, whose caller may be among them or served by now.

@@ -16,8 +16,9 @@ pub(super) enum Failure {
     Refused(&'static str),
     /// What failed was done for several at once.
     Shared(Arc<Failure>),
-    /// Whoever carried it out for others was given up half way.
-    Undone,
+    /// Whoever carried it out for others was given up half way, which happens when the runtime ends: it is not known
+    /// whether it was done.
+    Abandoned,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -40,7 +41,7 @@ impl Failure {
                     || matches!(sqlite_family(error), Some(5 | 6))
             }
             Failure::Shared(failure) => failure.worth_another_try(),
-            Failure::Undone => true,
+            Failure::Abandoned => true,
             Failure::Corrupt(_) | Failure::Refused(_) => false,
         }
     }
@@ -62,7 +63,7 @@ impl Failure {
             Failure::Corrupt(what) => format!("unreadable {what}"),
             Failure::Refused(why) => (*why).to_owned(),
             Failure::Shared(failure) => failure.words(),
-            Failure::Undone => "it was given up half way".to_owned(),
+            Failure::Abandoned => "it was given up half way".to_owned(),
         }
     }
 
