@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::app::{Answer, PASSWORD, Tokens};
 use crate::process::{PATIENCE, Place, Server, ask, finish, parse, until};
 
-const NGINX: &str = "/usr/sbin/nginx";
-const OPENSSL: &str = "/usr/bin/openssl";
-const CURL: &str = "/usr/bin/curl";
+const NGINX: &str = "nginx";
+const OPENSSL: &str = "openssl";
+const CURL: &str = "curl";
 /// The name in the certificate.
 const NAME: &str = "id.example";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -42,7 +42,7 @@ fn front(place: Place) -> Option<Front> {
     }
     for program in [NGINX, OPENSSL, CURL] {
         assert!(
-            Path::new(program).exists(),
+            found(program).is_some(),
             "{program} is missing: ./scripts/setup installs what the tests need"
         );
     }
@@ -83,7 +83,7 @@ fn front(place: Place) -> Option<Front> {
     );
     fs::write(folder.join("nginx.conf"), text).unwrap();
     let log = fs::File::create(folder.join("log")).unwrap();
-    let mut command = Command::new(NGINX);
+    let mut command = program(NGINX);
     command.arg("-e").arg("stderr").arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf"));
     let mut nginx = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let up = until(PATIENCE, || match nginx.try_wait().unwrap() {
@@ -96,7 +96,7 @@ fn front(place: Place) -> Option<Front> {
 
 /// For one test, signed by itself.
 fn certificate(folder: &Path) {
-    let mut command = Command::new(OPENSSL);
+    let mut command = program(OPENSSL);
     command.args([
         "req",
         "-x509",
@@ -118,6 +118,18 @@ fn engines_run() -> bool {
     std::env::var("KEYWARD_TEST_ENGINES").map_or(true, |engines| engines.contains("postgres"))
 }
 
+/// Where a program is, as `scripts/places.sh` looks for it: in PATH, and then where Debian has nginx.
+#[expect(clippy::disallowed_methods, reason = "other programs are found as a shell finds them")]
+fn found(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn program(name: &str) -> Command {
+    Command::new(found(name).unwrap_or_else(|| name.into()))
+}
+
 /// Behind a trusted nginx, with sources that may fail three times.
 fn place() -> Place {
     Place::prepared()
@@ -131,7 +143,7 @@ fn place() -> Place {
 impl Front {
     /// curl that asks from a source address of one's own, of which loopback has many, and trusts no certificate yet.
     fn curl(&self, from: IpAddr, path: &str) -> Command {
-        let mut command = Command::new(CURL);
+        let mut command = program(CURL);
         command.args(["--silent", "--show-error", "--http1.1", "--raw", "--include", "--max-time", "30"]);
         command.args(["--interface", &from.to_string(), "--noproxy", "*"]);
         command.args(["--resolve", &format!("{NAME}:{}:{}", self.at.port(), self.at.ip())]);
@@ -293,7 +305,7 @@ fn nginx_passes_refusals_and_headers_on_as_they_are() {
     front.ask(HOME, "GET", "/.well-known/jwks.json", &[("if-none-match", etag)], "").expect(304);
     let version = finish(
         {
-            let mut command = Command::new(NGINX);
+            let mut command = program(NGINX);
             command.arg("-v");
             command
         },
