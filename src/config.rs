@@ -200,6 +200,13 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// The program as it was started, for sentences that tell what to type next.
+#[must_use]
+pub fn program() -> String {
+    let started = std::env::args_os().next().filter(|name| !name.is_empty());
+    started.map_or_else(|| "keyward".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The failpoint at which a crash test wants this process to die.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "the room that reads the environment")]

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn show_prints_every_setting_and_no_secret() {
-        let config = loaded(&[("KEYWARD_MASTER_KEY", "hush-hush")]).unwrap();
+        let key = format!("m1 {}hus", "hush".repeat(10));
+        let config = loaded(&[("KEYWARD_MASTER_KEY", &key)]).unwrap();
         for json in [true, false] {
             let mut out = Vec::new();
             show(&config, &ShowArgs { json }, &mut out).unwrap();

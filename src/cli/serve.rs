@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Failed, Place};
 use crate::app::{App, Deployment, database};
 use crate::clock::{Clock, Stopwatch};
-use crate::config::{Config, Log, LogFormat, Overrides};
+use crate::config::{self, Config, Log, LogFormat, Overrides};
 use crate::http;
 use crate::random::Random;
 
@@ -210,7 +210,8 @@ fn write_ready(file: &Path, ready: &Ready) -> Result<(), Failed> {
 
 fn announce(config: &Config, ready: &Ready, place: &Place, out: &mut dyn Write) -> Result<(), Failed> {
     let first = ready.public.first().map_or("", String::as_str);
-    let place = place_flags(place);
+    let (program, place) = (quoted(&config::program()), place_flags(place));
+    let login = quoted(&format!("{first}/v1/login"));
     writeln!(out, "Keyward is running; plain HTTP, so TLS must end in front of it beyond this machine.")?;
     writeln!(out, "  issuer    {}", ready.issuer)?;
     writeln!(out, "  public    {}", ready.public.join("  "))?;
@@ -224,12 +225,12 @@ fn announce(config: &Config, ready: &Ready, place: &Place, out: &mut dyn Write) 
         config.master_key_file.display()
     )?;
     writeln!(out, "Next, in another terminal:")?;
-    writeln!(out, "  keyward user add alice{place}")?;
+    writeln!(out, "  {program} user add alice{place}")?;
     writeln!(
         out,
-        "  curl -s {first}/v1/login -H 'content-type: application/json' -d '{{\"identifier\": \"alice\", \"password\": \"…\"}}'"
+        "  curl -s {login} -H 'content-type: application/json' -d '{{\"identifier\": \"alice\", \"password\": \"PASSWORD-OF-ALICE\"}}'"
     )?;
-    writeln!(out, "  keyward keys list{place}")?;
+    writeln!(out, "  {program} keys list{place}")?;
     out.flush()?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Makes the typed configuration: ranges where a setting is read, contradictions at the end.
 
+use keyward_envelope::{MasterKeyError, MasterKeys};
+
 use super::layers::Layers;
 use super::net::{clash, issuer, origin};
 use super::read::{DAY, HOUR, MINUTE, Reader, SECOND};
@@ -31,7 +33,7 @@ fn read(from: &mut Reader) -> Config {
         audience: from.text_like("audience", audience),
         data_dir: from.path("data_dir"),
         keys_dir: from.path("keys_dir"),
-        master_key: from.secret("master_key"),
+        master_key: master_key(from),
         master_key_file: from.optional_path("master_key_file").unwrap_or_default(),
         listen: from.addresses("listen"),
         listen_explicit: from.is_set("listen"),
@@ -89,6 +91,20 @@ fn read(from: &mut Reader) -> Config {
         audit: Audit { keep: from.duration("audit.keep", DAY..=EVER) },
         settings: Vec::new(),
     }
+}
+
+/// Keys that cannot be read are refused here, before anything is made that they were to seal.
+fn master_key(from: &mut Reader) -> Option<super::SecretText> {
+    let text = from.secret("master_key")?;
+    if let Err(wrong) = MasterKeys::parse(text.expose()) {
+        let fault = match wrong {
+            MasterKeyError::Malformed { fault, .. } => fault,
+            other => other.to_string(),
+        };
+        let advice = format!("{fault}; write lines of `id key`, the key being 32 bytes in base64url");
+        from.refuse("master_key", &advice);
+    }
+    Some(text)
 }
 
 fn proxies(text: &str) -> Result<super::Cidr, &'static str> {

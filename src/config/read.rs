@@ -167,12 +167,12 @@ impl Reader {
         keys.iter().map(|key| (key.strip_prefix(&prefix).unwrap_or(key).to_owned(), self.list(key))).collect()
     }
 
-    /// Whether any layer above the defaults set what was read.
     /// Whether the command opens listeners, so that their rules are for it.
     pub(super) fn listens(&self) -> bool {
         !self.layers.listens_nowhere
     }
 
+    /// Whether any layer above the defaults set what was read.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.read.get(key).is_some_and(|setting| setting.source != Source::Default)
     }

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::layers::{DEFAULTS, variable_name};
 use super::*;
 
+/// As the service takes it: an id and 32 bytes in base64url.
+const KEY: &str = "m1 hushhushhushhushhushhushhushhushhushhushhus";
+
 /// A file that is gone when the test ends.
 struct Scratch(PathBuf);
 
@@ -313,6 +316,16 @@ fn every_refusal_is_a_sentence_with_key_value_source_and_advice() {
             "`master_key` is `[redacted]` (@): give the secret or its file as `master_key_file`, or remove it.",
         ),
         (
+            "MASTER_KEY",
+            "abc",
+            "`master_key` is `[redacted]` (@): line 1 does not have two words; write lines of `id key`, the key being 32 bytes in base64url.",
+        ),
+        (
+            "MASTER_KEY",
+            "m1 abcd",
+            "`master_key` is `[redacted]` (@): line 1 has a key that is not 32 bytes; write lines of `id key`, the key being 32 bytes in base64url.",
+        ),
+        (
             "SESSION__IDLE",
             "91d",
             "`session.idle` is `91d` (@) and `session.absolute` is `90d` (default): the idle time must not exceed the absolute one; lower the first or raise the other.",
@@ -461,15 +474,14 @@ fn a_flag_never_carries_a_secret_or_an_unknown_setting() {
 
 #[test]
 fn the_master_key_comes_as_text_or_as_a_file_but_not_both() {
-    let errors =
-        with_env(&[("KEYWARD_MASTER_KEY", "hush"), ("KEYWARD_MASTER_KEY_FILE", "/run/k")]).unwrap_err();
+    let errors = with_env(&[("KEYWARD_MASTER_KEY", KEY), ("KEYWARD_MASTER_KEY_FILE", "/run/k")]).unwrap_err();
     assert_eq!(
         errors.sentences,
         ["`master_key` is `[redacted]` (environment KEYWARD_MASTER_KEY) and `master_key_file` is `/run/k` \
           (environment KEYWARD_MASTER_KEY_FILE): both name the master key; remove one of them."]
     );
-    let config = with_env(&[("KEYWARD_MASTER_KEY", " hush\n")]).unwrap();
-    assert_eq!(config.master_key.as_ref().unwrap().expose(), "hush");
+    let config = with_env(&[("KEYWARD_MASTER_KEY", &format!(" {KEY}\n"))]).unwrap();
+    assert_eq!(config.master_key.as_ref().unwrap().expose(), KEY);
     let file = Scratch::new("secret", "  from a file \n");
     assert_eq!(SecretText::from_file(&file.0).unwrap().expose(), "from a file");
     let empty = Scratch::new("empty", " \n");
@@ -478,8 +490,9 @@ fn the_master_key_comes_as_text_or_as_a_file_but_not_both() {
 
 #[test]
 fn no_secret_is_shown() {
-    let config = with_env(&[("KEYWARD_MASTER_KEY", "hush-hush")]).unwrap();
+    let config = with_env(&[("KEYWARD_MASTER_KEY", KEY)]).unwrap();
     assert!(!format!("{config:?} {:?}", config.explain()).contains("hush"));
+    assert!(!with_env(&[("KEYWARD_MASTER_KEY", "hush-hush")]).unwrap_err().to_string().contains("hush"));
     let text = "master_key = \"hush-hush\"\nmaster_key_file = \"k\"\nissuer = \"x\"";
     assert!(!with_text(text).unwrap_err().to_string().contains("hush"));
     assert!(!with_text("master_key = [\"hush-hush\"]").unwrap_err().to_string().contains("hush"));

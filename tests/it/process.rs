@@ -276,7 +276,7 @@ impl Server {
     pub fn printed(&self) -> String {
         let whole = until(PATIENCE, || {
             let text = read(&self.out);
-            (text.contains("\n  keyward keys list") && text.ends_with('\n')).then_some(text)
+            (text.contains(" keys list") && text.ends_with('\n')).then_some(text)
         });
         whole.unwrap_or_else(|| panic!("it did not print the next commands: {}", read(&self.out)))
     }

@@ -4,16 +4,19 @@ use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use keyward::clock::Stopwatch;
 use keyward::random::Random;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::app::{PASSWORD, Tokens};
-use crate::process::{PATIENCE, Place, Server, answer, ask, until};
+use crate::process::{PATIENCE, Place, Server, answer, ask, finish, until};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[test]
@@ -30,9 +33,9 @@ fn an_empty_directory_becomes_a_running_service() {
         "data/keyward.db",
         "keys/master.key",
         "TLS must end in front",
-        "\n  keyward user add alice\n",
+        &format!("\n  {PROGRAM} user add alice\n"),
         &format!("\n  curl -s {public}/v1/login -H 'content-type: application/json' -d '"),
-        "\n  keyward keys list\n",
+        &format!("\n  {PROGRAM} keys list\n"),
     ] {
         assert!(printed.contains(words), "{words:?} is missing in {printed}");
     }
@@ -58,7 +61,6 @@ fn an_empty_directory_becomes_a_running_service() {
     assert!(std::str::from_utf8(&metrics.body).unwrap().ends_with("# EOF\n"));
     assert_eq!(server.get("/metrics", None).status, 404, "metrics are on the admin listener only");
 
-    // The printed commands work as they are.
     place.run_with(&["user", "add", "alice", "--password-stdin"], PASSWORD).ok();
     let tokens = server.login("alice");
     assert_eq!(tokens.claims()["iss"], "http://localhost:8080");
@@ -106,12 +108,54 @@ fn folders_of_one_s_own_are_used_and_named_in_the_next_commands() {
     let printed = server.printed();
     let flags = "--config 'my own.toml' --data-dir var/lib --keys-dir etc\n";
     for command in ["user add alice", "keys list"] {
-        assert!(printed.contains(&format!("\n  keyward {command} {flags}")), "{printed}");
+        assert!(printed.contains(&format!("\n  {PROGRAM} {command} {flags}")), "{printed}");
     }
     assert!(place.path("var/lib/keyward.db").exists() && place.path("etc/master.key").exists());
     let add = ["user", "add", "alice", "--data-dir", "var/lib", "--keys-dir", "etc", "--password-stdin"];
     place.run_with(&add, PASSWORD).ok();
     server.login("alice");
+}
+
+#[test]
+fn the_printed_commands_work_when_pasted_and_name_the_program_as_it_was_started() {
+    let place = Place::new();
+    fs::create_dir(place.path("my tools")).unwrap();
+    std::os::unix::fs::symlink(PROGRAM, place.path("my tools/keyward")).unwrap();
+    let mut command = place.command(&["serve", "--ready-file", "ready", "--data-dir", "my data"]);
+    command.arg0("my tools/keyward").stdin(Stdio::null());
+    command.stdout(fs::File::create(place.path("out")).unwrap());
+    let mut child = command.stderr(fs::File::create(place.path("err")).unwrap()).spawn().unwrap();
+    let printed = || fs::read_to_string(place.path("out")).unwrap();
+    let next = until(PATIENCE, || {
+        let printed = printed();
+        let lines: Vec<_> = printed.lines().map(|line| line.trim().to_owned()).collect();
+        lines.iter().any(|line| line.contains("keys list")).then(|| lines[lines.len() - 3..].to_vec())
+    });
+    let paste = |line: &str, input: &str| {
+        let mut shell = place.command(&[]);
+        let environment: Vec<_> =
+            shell.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+        shell = Command::new("sh");
+        shell.arg("-c").arg(line).envs(environment).current_dir(place.path("."));
+        finish(shell, input)
+    };
+    // Only the password differs from a paste.
+    let done = next.clone().map(|next| {
+        let added = paste(&format!("{} --password-stdin", next[0]), PASSWORD);
+        let login = paste(&next[1].replace("PASSWORD-OF-ALICE", PASSWORD), "");
+        let untouched = paste(&next[1], "");
+        (added, login, untouched, paste(&next[2], ""))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (added, login, untouched, listed) = done.unwrap_or_else(|| panic!("it printed {}", printed()));
+    let next = next.unwrap();
+    assert_eq!(next[0], "'my tools/keyward' user add alice --data-dir 'my data'");
+    assert_eq!(next[2], "'my tools/keyward' keys list --data-dir 'my data'");
+    assert!(added.ok().out.contains("alice is added"));
+    assert!(login.ok().out.contains("access_token"));
+    assert!(untouched.ok().out.contains("invalid-credentials"));
+    assert!(listed.ok().out.contains("active"));
 }
 
 #[test]
@@ -288,6 +332,19 @@ fn a_wrong_configuration_is_refused_in_one_sentence_and_makes_nothing() {
     }
     let unknown = Place::new().set("KEYWARD_REFRESH_GRACE", "5s");
     unknown.run(&["serve"]).refused(2, &["KEYWARD_REFRESH_GRACE", "KEYWARD_REFRESH__GRACE"]);
+    for (key, fault) in
+        [("abc", "two words"), ("m1 a!b", "base64url"), ("m1 abcd", "32 bytes"), ("# none", "no key")]
+    {
+        let malformed = Place::new().set("KEYWARD_MASTER_KEY", key);
+        let words = ["`master_key`", "environment KEYWARD_MASTER_KEY", fault, "`id key`"];
+        for command in [&["serve"][..], &["user", "add", "alice", "--no-password"]] {
+            let done = malformed.run(command).refused(2, &words);
+            assert!(!done.err.contains(key), "the key is shown: {done:?}");
+        }
+        let checked = malformed.run(&["config", "check"]).code(2);
+        assert!(words.iter().all(|word| checked.out.contains(word)), "{checked:?}");
+        assert_eq!(fs::read_dir(malformed.path(".")).unwrap().count(), 0);
+    }
     assert!(!place.path("data").exists() && !place.path("keys").exists());
     place.run(&["serve", "--liisten", "127.0.0.1:0"]).code(2);
 }
@@ -603,28 +660,11 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
 
 /// The soft limit of open files of a server that was started under `limits`, and what it logged.
 fn started_under(limits: &str) -> (u64, String) {
-    let place = Place::prepared();
-    let program = place.command(&[]).get_program().to_owned();
-    let mut shell = place.command(&[]);
-    let words = shell.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()));
-    let environment: Vec<_> = words.collect();
-    shell = std::process::Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("{limits} && exec \"$0\" serve --ready-file ready")).arg(program);
-    shell.env_clear().envs(environment).current_dir(place.path("."));
-    let mut child = shell
-        .stdout(std::process::Stdio::null())
-        .stderr(fs::File::create(place.path("log")).unwrap())
-        .spawn()
-        .unwrap();
-    let log = || fs::read_to_string(place.path("log")).unwrap();
-    let ready = until(PATIENCE, || log().contains(" ready ms=").then_some(()));
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(ready.is_some(), "{}", log());
-    let limits = limits.unwrap();
+    let place = Place::prepared().after(limits);
+    let server = place.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
-    (line.split_whitespace().next().unwrap().parse().unwrap(), log())
+    (line.split_whitespace().next().unwrap().parse().unwrap(), server.log())
 }
 
 #[test]
@@ -662,4 +702,73 @@ fn a_forwarded_address_that_is_not_believed_is_said_once_with_the_setting_that_w
     server.send("POST", "/v1/refresh", &[JSON], "{}").expect(400);
     let log = server.term().ok().err;
     assert_eq!(lines(&log), 0, "{log}");
+}
+
+/// No file of the server may grow beyond `bytes`, as if the disk had no more room.
+fn room_for(server: &Server, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, ..getrlimit(Resource::Fsize) }).unwrap();
+}
+
+/// How often it tried whether the database takes changes again.
+fn trials(server: &Server) -> u64 {
+    let metrics = ask(server.admin, "GET", "/metrics", &[], "").unwrap().expect(200);
+    let text = std::str::from_utf8(&metrics.body).unwrap();
+    let line = text.lines().find_map(|l| l.strip_prefix("keyward_store_steps_total{step=\"recover\"} "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_full_disk_makes_it_unready_until_there_is_room_and_takes_no_refresh_back() {
+    // The signal would end it; a full disk sends none. Less is logged, because the log must not meet the limit.
+    let place = Place::prepared().after("trap '' XFSZ").set("KEYWARD_LOG__LEVEL", "warn,keyward::store=info");
+    let server = place.serve();
+    let (mut held, other) = (server.login("alice"), server.login("alice"));
+    let wal = || fs::metadata(place.path("data/keyward.db-wal")).unwrap().len();
+    let grown = until(PATIENCE, || {
+        held = Tokens::of(&server.refresh(&held.refresh).expect(200));
+        (wal() > 192 * 1024).then_some(())
+    });
+    assert!(grown.is_some(), "{} bytes", wal());
+    server.get("/readyz", None).expect(200);
+    assert_eq!(trials(&server), 0, "nothing is written for the sake of looking");
+
+    room_for(&server, Some(128 * 1024));
+    server.post("/v1/logout", &json!({ "refresh_token": other.refresh })).expect(503);
+    let unready =
+        || server.get("/readyz", None).expect(503).text("detail") == "the database takes no changes";
+    assert!(unready(), "a change that carries a note of itself counts as any other");
+    server.login_with("alice", PASSWORD).expect(503);
+    server.refresh(&held.refresh).expect(503);
+    for tokens in [&held, &other] {
+        server.get("/v1/me", Some(&tokens.access)).expect(200);
+    }
+    server.get("/livez", None).expect(200);
+    assert_eq!(server.kids().len(), 2);
+    let tried = until(PATIENCE, || (trials(&server) >= 3).then_some(()));
+    assert!(tried.is_some() && unready(), "what fails again and again proves nothing: {}", server.log());
+
+    room_for(&server, None);
+    let ready = until(Duration::from_secs(5), || {
+        let answer = ask(server.public, "GET", "/readyz", &[], "").unwrap();
+        (answer.status == 200).then_some(())
+    });
+    assert!(ready.is_some(), "{}", server.log());
+    server.login("alice");
+    for tokens in [&mut held, &mut { other }] {
+        *tokens = Tokens::of(&server.refresh(&tokens.refresh).expect(200));
+    }
+    let log = server.log();
+    let said = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((said("free disk space"), said("the database takes changes again")), (1, 1), "{log}");
+
+    // Killed with a full disk, it has lost nothing either.
+    room_for(&server, Some(128 * 1024));
+    server.login_with("alice", PASSWORD).expect(503);
+    server.kill();
+    let server = place.serve();
+    server.refresh(&held.refresh).expect(200);
+    for log in [log, server.log()] {
+        assert!(!log.contains("the store was behind"), "{log}");
+    }
 }
