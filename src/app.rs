@@ -221,12 +221,14 @@ impl App {
         let grants = &self.grants;
         grants.ring.signing().map_err(|_| "the signing keys are not confirmed with the store")?;
         match tokio::time::timeout(Duration::from_secs(2), grants.store_answers()).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) if grants.store.takes_changes() => Ok(()),
+            Ok(Ok(())) => Err("the database takes no changes"),
             _ => Err("the store does not answer"),
         }
     }
 
-    /// Follows the store: clients and refresh keys, as `signing` follows the key ring. Called every half second.
+    /// Follows the store: clients and refresh keys, as `signing` follows the key ring, and whether it takes changes
+    /// again. Called every half second.
     pub async fn follow(&self) {
         let grants = &self.grants;
         let now = grants.clock.now();
@@ -235,6 +237,12 @@ impl App {
         }
         if let Err(cause) = grants.refresh_keys.reload(&grants.store, &grants.keyring).await {
             tracing::error!(%cause, "the refresh keys could not be read");
+        }
+        // Following comes first: a write that must wait is given up and tried again in the next round.
+        match tokio::time::timeout(Duration::from_secs(2), grants.store.recover()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => tracing::debug!(%cause, "the database still takes no changes"),
+            Err(_) => tracing::debug!("the database still keeps changes waiting"),
         }
     }
 

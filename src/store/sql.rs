@@ -5,7 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
@@ -27,6 +27,7 @@ mod open;
 mod row;
 mod secrets;
 mod sessions;
+mod writable;
 
 pub use open::{Location, OpenError};
 
@@ -39,6 +40,7 @@ pub struct SqlStore {
     database: Arc<Database>,
     crowd: Arc<Semaphore>,
     calls: Arc<[AtomicU64; Step::COUNT]>,
+    refuses: Arc<AtomicBool>,
     note: Option<Arc<AuditEvent>>,
 }
 
@@ -57,7 +59,7 @@ impl SqlStore {
         let database = Arc::new(open::connect(&location).await?);
         let calls = Arc::new([const { AtomicU64::new(0) }; Step::COUNT]);
         let crowd = Arc::new(Semaphore::new(database.most_of_the_crowd()));
-        let store = SqlStore { database, crowd, calls, note: None };
+        let store = SqlStore { database, crowd, calls, refuses: Arc::default(), note: None };
         for attempt in 1.. {
             match open::migrate(&store).await {
                 Err(OpenError::Database { again: true, .. }) if attempt < TRIES => pause(attempt).await,
@@ -80,9 +82,7 @@ impl SqlStore {
 
     /// How often each step was called since the store was opened, by method name.
     pub fn calls(&self) -> Vec<(&'static str, u64)> {
-        Step::NAMES
-            .iter()
-            .zip(self.calls.iter())
+        std::iter::zip(Step::NAMES, self.calls.iter())
             .map(|(name, n)| (*name, n.load(Ordering::Relaxed)))
             .collect()
     }
@@ -107,7 +107,7 @@ impl SqlStore {
             match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(failure) if failure.worth_another_try() && tries < TRIES => pause(tries).await,
-                Err(failure) => return Err(failure.into_store_error(step.name())),
+                Err(failure) => return Err(self.failed(step, failure)),
             }
             tries += 1;
         }
@@ -320,4 +320,5 @@ steps! {
     ring ring_generation change_ring raise_max_lifetime note_signed signed_counts
     secrets add_secret data_keys add_first_data_key
     attempt succeed forgive sweep_limits record audit sweep_audit
+    recover
 }

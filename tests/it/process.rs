@@ -35,6 +35,7 @@ const QUICK: &[(&str, &str)] = &[
 pub struct Place {
     dir: TempDir,
     env: Vec<(String, String)>,
+    shell: Option<String>,
 }
 
 /// How a child ended, and all that it said.
@@ -57,7 +58,7 @@ pub struct Server {
 impl Place {
     /// An empty directory and an empty environment.
     pub fn bare() -> Place {
-        Place { dir: TempDir::new().unwrap(), env: Vec::new() }
+        Place { dir: TempDir::new().unwrap(), env: Vec::new(), shell: None }
     }
 
     /// An empty directory with settings that make tests quick.
@@ -79,7 +80,7 @@ impl Place {
 
     /// The same deployment in another directory; nothing may be running in this one.
     pub fn copy(&self) -> Place {
-        let copy = Place { dir: TempDir::new().unwrap(), env: self.env.clone() };
+        let copy = Place { dir: TempDir::new().unwrap(), env: self.env.clone(), shell: self.shell.clone() };
         for part in ["data", "keys"] {
             if self.path(part).exists() {
                 copy_folder(&self.path(part), &copy.path(part));
@@ -95,6 +96,11 @@ impl Place {
         self
     }
 
+    /// With commands of a shell that the program runs after, in the same process.
+    pub fn after(self, shell: &str) -> Place {
+        Place { shell: Some(shell.into()), ..self }
+    }
+
     /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -102,7 +108,11 @@ impl Place {
 
     /// The program with arguments, ready to start.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        let program = env!("CARGO_BIN_EXE_keyward");
+        let mut command = Command::new(if self.shell.is_some() { "/bin/sh" } else { program });
+        if let Some(shell) = &self.shell {
+            command.arg("-c").arg(format!("{shell} && exec \"$0\" \"$@\"")).arg(program);
+        }
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keyward::clock::Stopwatch;
 use keyward::random::Random;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::app::{PASSWORD, Tokens};
@@ -660,28 +660,11 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
 
 /// The soft limit of open files of a server that was started under `limits`, and what it logged.
 fn started_under(limits: &str) -> (u64, String) {
-    let place = Place::prepared();
-    let program = place.command(&[]).get_program().to_owned();
-    let mut shell = place.command(&[]);
-    let words = shell.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()));
-    let environment: Vec<_> = words.collect();
-    shell = std::process::Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("{limits} && exec \"$0\" serve --ready-file ready")).arg(program);
-    shell.env_clear().envs(environment).current_dir(place.path("."));
-    let mut child = shell
-        .stdout(std::process::Stdio::null())
-        .stderr(fs::File::create(place.path("log")).unwrap())
-        .spawn()
-        .unwrap();
-    let log = || fs::read_to_string(place.path("log")).unwrap();
-    let ready = until(PATIENCE, || log().contains(" ready ms=").then_some(()));
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(ready.is_some(), "{}", log());
-    let limits = limits.unwrap();
+    let place = Place::prepared().after(limits);
+    let server = place.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
-    (line.split_whitespace().next().unwrap().parse().unwrap(), log())
+    (line.split_whitespace().next().unwrap().parse().unwrap(), server.log())
 }
 
 #[test]
@@ -719,4 +702,73 @@ fn a_forwarded_address_that_is_not_believed_is_said_once_with_the_setting_that_w
     server.send("POST", "/v1/refresh", &[JSON], "{}").expect(400);
     let log = server.term().ok().err;
     assert_eq!(lines(&log), 0, "{log}");
+}
+
+/// No file of the server may grow beyond `bytes`, as if the disk had no more room.
+fn room_for(server: &Server, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, ..getrlimit(Resource::Fsize) }).unwrap();
+}
+
+/// How often it tried whether the database takes changes again.
+fn trials(server: &Server) -> u64 {
+    let metrics = ask(server.admin, "GET", "/metrics", &[], "").unwrap().expect(200);
+    let text = std::str::from_utf8(&metrics.body).unwrap();
+    let line = text.lines().find_map(|l| l.strip_prefix("keyward_store_steps_total{step=\"recover\"} "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_full_disk_makes_it_unready_until_there_is_room_and_takes_no_refresh_back() {
+    // The signal would end it; a full disk sends none. Less is logged, because the log must not meet the limit.
+    let place = Place::prepared().after("trap '' XFSZ").set("KEYWARD_LOG__LEVEL", "warn,keyward::store=info");
+    let server = place.serve();
+    let (mut held, other) = (server.login("alice"), server.login("alice"));
+    let wal = || fs::metadata(place.path("data/keyward.db-wal")).unwrap().len();
+    let grown = until(PATIENCE, || {
+        held = Tokens::of(&server.refresh(&held.refresh).expect(200));
+        (wal() > 192 * 1024).then_some(())
+    });
+    assert!(grown.is_some(), "{} bytes", wal());
+    server.get("/readyz", None).expect(200);
+    assert_eq!(trials(&server), 0, "nothing is written for the sake of looking");
+
+    room_for(&server, Some(128 * 1024));
+    server.post("/v1/logout", &json!({ "refresh_token": other.refresh })).expect(503);
+    let unready =
+        || server.get("/readyz", None).expect(503).text("detail") == "the database takes no changes";
+    assert!(unready(), "a change that carries a note of itself counts as any other");
+    server.login_with("alice", PASSWORD).expect(503);
+    server.refresh(&held.refresh).expect(503);
+    for tokens in [&held, &other] {
+        server.get("/v1/me", Some(&tokens.access)).expect(200);
+    }
+    server.get("/livez", None).expect(200);
+    assert_eq!(server.kids().len(), 2);
+    let tried = until(PATIENCE, || (trials(&server) >= 3).then_some(()));
+    assert!(tried.is_some() && unready(), "what fails again and again proves nothing: {}", server.log());
+
+    room_for(&server, None);
+    let ready = until(Duration::from_secs(5), || {
+        let answer = ask(server.public, "GET", "/readyz", &[], "").unwrap();
+        (answer.status == 200).then_some(())
+    });
+    assert!(ready.is_some(), "{}", server.log());
+    server.login("alice");
+    for tokens in [&mut held, &mut { other }] {
+        *tokens = Tokens::of(&server.refresh(&tokens.refresh).expect(200));
+    }
+    let log = server.log();
+    let said = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((said("free disk space"), said("the database takes changes again")), (1, 1), "{log}");
+
+    // Killed with a full disk, it has lost nothing either.
+    room_for(&server, Some(128 * 1024));
+    server.login_with("alice", PASSWORD).expect(503);
+    server.kill();
+    let server = place.serve();
+    server.refresh(&held.refresh).expect(200);
+    for log in [log, server.log()] {
+        assert!(!log.contains("the store was behind"), "{log}");
+    }
 }
