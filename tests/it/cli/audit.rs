@@ -44,7 +44,9 @@ async fn each_change_of_a_user_client_or_session_is_recorded_once() {
 
     let end = session.to_string();
     let (account, client) = (Kind::AccountChanged, Kind::ClientChanged);
-    let cases: &[(&[&str], Kind, Option<Uuid>, Option<Uuid>, &str)] = &[
+    /// A command, and the kind, account, session and detail of its event.
+    type Case<'a> = (&'a [&'a str], Kind, Option<Uuid>, Option<Uuid>, &'a str);
+    let cases: &[Case<'_>] = &[
         (&["user", "disable", "bob"], account, bob, None, "disabled"),
         (&["user", "enable", "bob"], account, bob, None, "enabled"),
         (&["user", "roles", "bob", "--none"], account, bob, None, "roles"),
