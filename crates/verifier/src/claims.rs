@@ -7,9 +7,9 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json::{Present, Unknown, some};
+use crate::limits::MAX_IDENTIFIER_BYTES;
 use crate::scope::Scopes;
 
-const MAX_IDENTIFIER_BYTES: usize = 255;
 /// Above this, neighbouring whole seconds are the same `f64`.
 const MAX_EXACT_SECONDS: f64 = 9_007_199_254_740_992.0;
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-const MAX_DEPTH: usize = 8;
+use crate::limits::MAX_DEPTH;
 
 /// Parses one UTF-8 document of at most eight levels, or says no.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

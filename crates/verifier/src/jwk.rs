@@ -1,39 +1,16 @@
-//! Published keys: names, algorithms, JWK and JWK Set (RFC 7517, RFC 7518 §6.3), thumbprints (RFC 7638).
+//! Published keys: names, JWK and JWK Set (RFC 7517, RFC 7518 §6.3), thumbprints (RFC 7638).
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::algorithm::{Algorithm, Scheme};
 use crate::json;
-
-const MAX_KEY_ID_BYTES: usize = 128;
-
-/// A signature algorithm that tokens may use (RFC 7518 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    #[serde(rename = "RS256")]
-    Rs256,
-}
-
-impl Algorithm {
-    /// The name in the `alg` member of headers and keys.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::limits::MAX_KEY_ID_BYTES;
 
 /// The name of a key: 1–128 visible ASCII characters without quotes or backslash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,14 +87,15 @@ pub struct Jwk {
     pub kid: KeyId,
     #[serde(rename = "use")]
     key_use: KeyUse,
-    /// The only algorithm that the key serves.
+    /// The only algorithm that the key serves, one of those for RSA keys.
+    #[serde(deserialize_with = "rsa_algorithm")]
     pub alg: Algorithm,
 }
 
 impl Jwk {
     /// Describes a key by its big-endian modulus and exponent and names it by its thumbprint.
     ///
-    /// Sizes are not checked here but where keys are read.
+    /// Sizes and whether the algorithm is for RSA are not checked here but where keys are read.
     pub fn rsa(n: &[u8], e: &[u8], alg: Algorithm) -> Self {
         let (n, e) = (json::encode(minimal(n)), json::encode(minimal(e)));
         let kid = thumbprint(&n, &e);
@@ -150,6 +128,14 @@ enum KeyUse {
     Signature,
 }
 
+fn rsa_algorithm<'de, D: Deserializer<'de>>(from: D) -> Result<Algorithm, D::Error> {
+    let algorithm = Algorithm::deserialize(from)?;
+    match algorithm.scheme() {
+        Scheme::Rsa(_) => Ok(algorithm),
+        _ => Err(D::Error::custom("not an algorithm of RSA keys")),
+    }
+}
+
 fn minimal(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
@@ -179,6 +165,7 @@ mod tests {
         let text = format!(r#"{{"kty":"RSA","n":"{N}","e":"AQAB","kid":"{kid}","use":"sig","alg":"RS256"}}"#);
         assert_eq!(serde_json::to_string(&jwk).unwrap(), text);
         assert_eq!(serde_json::from_str::<Jwk>(&text).unwrap(), jwk);
+        assert!(serde_json::from_str::<Jwk>(&text.replace("RS256", "ES256")).is_err());
     }
 
     #[test]

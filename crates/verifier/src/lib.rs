@@ -1,19 +1,31 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod algorithm;
+mod builder;
 mod claims;
+mod compact;
+mod entry;
 mod header;
 mod json;
 mod jwk;
+mod key;
 mod keyset;
+pub mod limits;
+mod policy;
 mod refusal;
-mod roca;
 mod scope;
+mod verified;
 mod verifier;
+mod weak;
 
+pub use algorithm::Algorithm;
+pub use builder::{ConfigError, Unset, VerifierBuilder};
 pub use claims::{AccessClaims, Audience};
-pub use jwk::{Algorithm, InvalidKeyId, Jwk, JwkSet, KeyId, thumbprint};
-pub use keyset::{JwksError, KeySet, PublicKey, SkipReason};
-pub use refusal::{Reason, Refusal};
+pub use jwk::{InvalidKeyId, Jwk, JwkSet, KeyId, thumbprint};
+pub use key::PublicKey;
+pub use keyset::{JwksError, KeySet};
+pub use refusal::{Reason, Refusal, SkipReason};
 pub use scope::{InvalidScope, Scopes};
-pub use verifier::{ConfigError, External, Unset, Verified, Verifier, VerifierBuilder};
+pub use verified::{External, Verified};
+pub use verifier::Verifier;

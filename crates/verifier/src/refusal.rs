@@ -1,4 +1,4 @@
-//! Why a token was not accepted: a closed set of names, never a byte of the token.
+//! Why a token or a key was not accepted: closed sets of names, never a byte of what was refused.
 
 /// Declares an enum whose variants each have a stable snake_case code, so that the list of all cannot be incomplete.
 macro_rules! coded {
@@ -25,8 +25,6 @@ macro_rules! coded {
         }
     };
 }
-pub(crate) use coded;
-
 /// A token was refused; the reason is for counters and logs, not for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("token refused: {reason}")]
@@ -86,15 +84,52 @@ coded! {
     }
 }
 
+coded! {
+    /// Why a key of a set is not used.
+    SkipReason {
+        /// A member is missing, of the wrong type, or not canonical base64url.
+        Malformed = "malformed",
+        /// The key has no name, so no token can ask for it.
+        KidMissing = "kid_missing",
+        /// The name is not a [`KeyId`](crate::KeyId).
+        KidInvalid = "kid_invalid",
+        /// Another key of the set has the same name; none of them is used.
+        KidAmbiguous = "kid_ambiguous",
+        /// The key is symmetric or carries private members: its owner has leaked it.
+        PrivateMaterial = "private_material",
+        /// `kty` is not `RSA`, `EC` or `OKP`.
+        UnsupportedKeyType = "unsupported_key_type",
+        /// `crv` is not `P-256` or `Ed25519`, whichever fits `kty`.
+        UnsupportedCurve = "unsupported_curve",
+        /// `alg` names an algorithm that is not supported or not for such a key.
+        UnsupportedAlgorithm = "unsupported_algorithm",
+        /// `use` is not `sig`.
+        WrongUse = "wrong_use",
+        /// `key_ops` lacks `verify`, repeats itself, or holds what contradicts signing.
+        WrongKeyOps = "wrong_key_ops",
+        /// The modulus is even, padded, or not of 2048–8192 bits.
+        ModulusRefused = "modulus_refused",
+        /// The modulus comes from a generator whose keys can be broken (CVE-2017-15361).
+        WeakModulus = "weak_modulus",
+        /// The exponent is even, padded, or not within 65,537..2^33.
+        ExponentRefused = "exponent_refused",
+        /// The point has coordinates of the wrong length, is not on its curve, or is of small order.
+        PointRefused = "point_refused",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn codes_are_distinct_snake_case() {
-        let codes: std::collections::BTreeSet<_> = Reason::ALL.iter().map(Reason::code).collect();
-        assert_eq!(codes.len(), Reason::ALL.len());
-        assert!(codes.iter().all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        let reasons: Vec<_> = Reason::ALL.iter().map(Reason::code).collect();
+        let skips: Vec<_> = SkipReason::ALL.iter().map(SkipReason::code).collect();
+        for codes in [reasons, skips] {
+            assert_eq!(codes.iter().collect::<std::collections::BTreeSet<_>>().len(), codes.len());
+            assert!(codes.iter().all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        }
     }
 
     #[test]

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-const MAX_TOKENS: usize = 64;
-const MAX_TOKEN_BYTES: usize = 128;
+use crate::limits::{MAX_SCOPE_TOKEN_BYTES, MAX_SCOPE_TOKENS};
 
 /// A set of scope tokens, kept and shown in byte order, written as one space-separated string.
 ///
@@ -39,7 +38,7 @@ impl Scopes {
         let mut set = BTreeSet::new();
         for token in tokens {
             let token = token.as_ref();
-            if !is_token(token) || (set.len() == MAX_TOKENS && !set.contains(token)) {
+            if !is_token(token) || (set.len() == MAX_SCOPE_TOKENS && !set.contains(token)) {
                 return Err(InvalidScope);
             }
             set.insert(token.to_owned());
@@ -114,7 +113,7 @@ impl From<Scopes> for String {
 }
 
 fn is_token(token: &str) -> bool {
-    (1..=MAX_TOKEN_BYTES).contains(&token.len())
+    (1..=MAX_SCOPE_TOKEN_BYTES).contains(&token.len())
         && token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
