@@ -15,6 +15,8 @@ pub mod limits;
 mod policy;
 mod refusal;
 mod scope;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verified;
 mod verifier;
 mod weak;
