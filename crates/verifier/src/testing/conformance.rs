@@ -13,7 +13,7 @@ pub struct Attack {
     pub number: u16,
     /// Its name, which begins with the number.
     pub name: &'static str,
-    /// Where it was first described, or what forbids it; empty if nothing has to be quoted.
+    /// Where it was described, or what it violates.
     pub source: &'static str,
     /// What it is refused for, where its variants have no reasons of their own.
     pub reason: Reason,

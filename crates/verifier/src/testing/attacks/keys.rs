@@ -129,7 +129,7 @@ pub(in crate::testing) fn attack_090_symmetric_key_in_the_set(f: &mut Forge<'_>)
     skip(f, oct.clone(), SkipReason::PrivateMaterial);
     skip(f, changed("kty", "oct"), SkipReason::PrivateMaterial);
     let token = super::algorithm::hs256(&issuer, &[1, 0, 1]);
-    f.present(token).served([beside(&[oct.clone()])]).refused_for(Reason::AlgNotAllowed);
+    f.present(token).served([beside(std::slice::from_ref(&oct))]).refused_for(Reason::AlgNotAllowed);
     // Under the name of a good key it makes that name ambiguous.
     let both = beside(&[issuer.key().jwk(), oct]);
     f.present(issuer.valid()).of(Algorithm::Rs256).served([both]).refused();
@@ -147,7 +147,7 @@ pub(in crate::testing) fn attack_091_one_name_for_two_keys(f: &mut Forge<'_>) {
     for pair in pairs {
         let read = Ok(vec![ambiguous.clone(), ambiguous.clone()]);
         let presented = f.present(issuer.valid()).of(Algorithm::Rs256).served([beside(&pair)]);
-        presented.read_as(read).twin_set(beside(&[jwk.clone()])).refused();
+        presented.read_as(read).twin_set(beside(std::slice::from_ref(&jwk))).refused();
     }
 }
 
