@@ -116,9 +116,14 @@ impl Field {
 
 fn add_multiple(total: &mut [u64], number: &[u64], factor: u64) {
     let mut carry = 0_u128;
-    for (at, digit) in total.iter_mut().enumerate() {
-        let term = number.get(at).map_or(0, |n| u128::from(*n) * u128::from(factor));
-        carry += u128::from(*digit) + term;
+    let (low, high) = total.split_at_mut(number.len());
+    for (digit, n) in low.iter_mut().zip(number) {
+        carry += u128::from(*digit) + u128::from(*n) * u128::from(factor);
+        *digit = carry as u64;
+        carry >>= 64;
+    }
+    for digit in high {
+        carry += u128::from(*digit);
         *digit = carry as u64;
         carry >>= 64;
     }
