@@ -1,4 +1,5 @@
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -90,9 +91,19 @@ impl TestKey {
     }
 
     /// RSA's private operation on a whole block (RFC 8017 §5.2.1), for paddings that no library writes.
+    ///
+    /// It is slow, and the same blocks come with every target, so it remembers.
     pub(super) fn sign_block(&self, block: &[u8]) -> Vec<u8> {
+        type Signatures = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
+        static DONE: Mutex<Signatures> = Mutex::new(BTreeMap::new());
+        let key = (self.owner as usize, block.to_vec());
+        if let Some(signature) = DONE.lock().unwrap().get(&key) {
+            return signature.clone();
+        }
         let [_, n, _, d] = self.numbers();
-        number::power(block, d, n)
+        let signature = number::power(block, d, n);
+        DONE.lock().unwrap().insert(key, signature.clone());
+        signature
     }
 
     /// The modulus of the RSA key, big-endian.
