@@ -145,6 +145,7 @@ pub struct Defect {
 }
 
 #[doc(hidden)]
+#[track_caller]
 pub fn assert_withstood<V: Into<Verdict>>(name: &str, target: &Target, verify: impl Fn(&Input) -> V) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     if let Err(defect) = attack.withstood(target, verify) {
