@@ -17,7 +17,7 @@ mod target;
 pub use clock::WoundClock;
 #[doc(hidden)]
 pub use conformance::assert_withstood;
-pub use conformance::{Attack, Input, Verdict};
+pub use conformance::{Attack, Defect, Input, Verdict};
 pub use key::TestKey;
 pub use mint::Mint;
 pub use table::ATTACKS;

@@ -158,6 +158,8 @@ pub fn assert_withstood<V: Into<Verdict>>(name: &str, target: &Target, verify: i
 /// It takes the [`Target`](crate::testing::Target) that the verifier was configured as, and a function that takes an
 /// [`Input`](crate::testing::Input) and returns what the verifier made of it: a `bool`, a `Result` with a
 /// [`Refusal`](crate::Refusal) or [`Reason`](crate::Reason), or one with `()`. It stands alone in a module of tests.
+/// The verifier must take keys and time from the input: the attacks are signed with the published
+/// [`TestKey`](crate::testing::TestKey)s, bring key sets along, and move the clock.
 ///
 /// ```
 /// mod conformance {
