@@ -2,7 +2,8 @@
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use keyward_verifier::testing::TestKey;
-use keyward_verifier::{Algorithm, JwkSet, KeySet, PublicKey, Reason, SkipReason, Verifier};
+use keyward_verifier::{Algorithm, JwkSet, KeyId, KeySet, PublicKey, Reason, SkipReason, Verifier};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{AUDIENCE, ISSUER, assert_skipped, b64, check, mint, set_with, with, without};
@@ -201,4 +202,22 @@ fn a_set_that_is_read_as_ones_own_has_rsa_keys_only() {
     assert_eq!(KeySet::from_jwks(&set).unwrap().len(), 1);
     let foreign = json!({ "keys": [jwk(Algorithm::Es256)] }).to_string();
     assert!(serde_json::from_str::<JwkSet>(&foreign).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_coordinates_and_no_signature_panic(
+        x in prop::collection::vec(any::<u8>(), 30..34),
+        y in prop::collection::vec(any::<u8>(), 30..34),
+        signature in prop::collection::vec(any::<u8>(), 0..140),
+    ) {
+        for key in [PublicKey::p256(&x, &y), PublicKey::ed25519(&x)].into_iter().flatten() {
+            prop_assert!(key.verify(b"message", &signature).is_err());
+        }
+        for algorithm in Algorithm::ALL {
+            let set = set_with(&[jwk(algorithm)]);
+            let kid = KeyId::parse(&issuer(algorithm).kid()).unwrap();
+            prop_assert!(set.find(&kid).unwrap().verify(b"message", &signature).is_err());
+        }
+    }
 }

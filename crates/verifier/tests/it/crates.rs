@@ -23,3 +23,9 @@ fn the_core_brings_as_many_crates_as_the_readme_says() {
     let row = format!("| core | {} |", crates.len());
     assert!(include_str!("../../README.md").contains(&row), "{row} {crates:?}");
 }
+
+#[test]
+fn the_readme_names_the_oldest_compiler() {
+    let sentence = format!("\nRust {} or newer.\n", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(include_str!("../../README.md").contains(&sentence), "{sentence}");
+}

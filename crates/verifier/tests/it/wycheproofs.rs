@@ -1,11 +1,11 @@
 //! Project Wycheproof's vectors: what is valid passes, and nothing else, not even what is merely acceptable.
 
 use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_verifier::{Algorithm, JwksError, KeyId, KeySet, PublicKey, SkipReason};
 use serde_json::{Value, json};
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
+
+use super::b64;
 
 /// How many vectors passed and how many were refused.
 #[derive(Debug, Default, PartialEq)]
@@ -25,10 +25,6 @@ impl Tally {
 
 fn tally(good: usize, bad: usize) -> Tally {
     Tally { good, bad }
-}
-
-fn b64(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// As a verifier meets the key: published in a set.
