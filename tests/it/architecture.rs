@@ -50,8 +50,14 @@ const HOMES: &[Home] = &[
     Home {
         what: "randomness",
         words: &["SystemRandom", "SecureRandom", "rand::", "getrandom", "OsRng", "now_v7", "new_v4"],
-        // RSA's blinding and the nonces and keys of the envelope are no decisions that a test may want to repeat.
-        paths: &["src/random.rs", "src/signing/key.rs", "crates/envelope/src/"],
+        // RSA's blinding, ECDSA's nonces and the nonces and keys of the envelope are no decisions that a test may want to
+        // repeat.
+        paths: &[
+            "src/random.rs",
+            "src/signing/key.rs",
+            "crates/envelope/src/",
+            "crates/verifier/src/testing/",
+        ],
     },
     Home { what: "SQL", words: &["sqlx"], paths: &["src/store/sql.rs", "src/store/sql/"] },
     Home {
