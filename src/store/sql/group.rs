@@ -66,7 +66,7 @@ impl Group {
         self.connection.close().await;
     }
 
-    /// Carries out one statement, durable on return. Who waits for it bounds how many there can be.
+    /// Carries out one statement, durable on return. No more wait than there are callers, whom others bound.
     pub(super) async fn write(&self, statement: Statement) -> Outcome {
         let (answer, mut answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { statement, answer });
