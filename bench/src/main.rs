@@ -15,13 +15,14 @@ mod server;
 mod storm;
 mod table;
 mod token;
+mod verify;
 
 use table::Line;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What is measured, in this order unless named.
-const ALL: [&str; 5] = ["token", "refresh", "login", "storm", "idle"];
+const ALL: [&str; 6] = ["token", "verify", "refresh", "login", "storm", "idle"];
 
 /// What every measurement is given.
 struct Bench {
@@ -66,6 +67,7 @@ fn run(binary: PathBuf, folder: PathBuf, wanted: &[String]) -> Outcome<Vec<Line>
         eprintln!("measuring {name}");
         lines.extend(match name.as_str() {
             "token" => token::measure()?,
+            "verify" => verify::measure()?,
             "refresh" => refresh::measure(&bench)?,
             "login" => login::measure(&bench)?,
             "storm" => storm::measure(&bench)?,

@@ -23,7 +23,7 @@ const BATCH: u32 = 50;
 /// The two for scale are slow.
 const SMALL: u32 = 10;
 
-const ISSUER: &str = "http://localhost:8080";
+pub const ISSUER: &str = "http://localhost:8080";
 
 /// The DER of SHA-256's DigestInfo without the digest (RFC 8017 §9.2).
 const SHA256_PREFIX: [u8; 19] = [
@@ -111,7 +111,7 @@ pub fn measure() -> Outcome<Vec<Line>> {
 }
 
 /// What a login of this service gives.
-fn claims(now: u64) -> Outcome<AccessClaims> {
+pub fn claims(now: u64) -> Outcome<AccessClaims> {
     Ok(AccessClaims {
         iss: ISSUER.into(),
         sub: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
@@ -130,7 +130,7 @@ fn claims(now: u64) -> Outcome<AccessClaims> {
 }
 
 /// CPU time of one call.
-fn timed(times: u32, mut work: impl FnMut(u32) -> Outcome<()>) -> Outcome<Duration> {
+pub fn timed(times: u32, mut work: impl FnMut(u32) -> Outcome<()>) -> Outcome<Duration> {
     let before = cpu::of_this_thread();
     for number in 0..times {
         work(number)?;
