@@ -33,7 +33,7 @@ pub fn pace(settings: &PaceSettings) -> Pace {
     }
 }
 
-/// Counts an attempt; it stands as a failure until [`forgive`] or [`clear`].
+/// Counts an attempt; it stands as a failure until [`forgive`] or [`succeed`].
 ///
 /// # Errors
 /// The store's.
@@ -59,6 +59,6 @@ pub async fn forgive(store: &impl Limits, subject: &Subject) -> StoreResult<()> 
 ///
 /// # Errors
 /// The store's.
-pub async fn clear(store: &impl Limits, subject: &Subject) -> StoreResult<()> {
+pub async fn succeed(store: &impl Limits, subject: &Subject) -> StoreResult<()> {
     store.succeed(&subject.key()).await
 }

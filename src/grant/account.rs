@@ -6,7 +6,7 @@ use keyward_verifier::{AccessClaims, External, Verified};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::login::{hashing, release, seal_password};
+use super::login::{hashing, release, seal_password, typed};
 use super::{Grants, Origin, Refused, until};
 use crate::account;
 use crate::audit::Kind;
@@ -147,7 +147,7 @@ impl Grants {
                 return Err(refused);
             }
         };
-        limit::clear(&self.store, &subject).await?;
+        limit::succeed(&self.store, &subject).await?;
         limit::forgive(&self.store, &source).await?;
         let phc = self.hasher.hash(Arc::new(new)).await.map_err(hashing)?;
         let sealed = seal_password(&self.keyring, account.id, &phc)?;
@@ -167,12 +167,8 @@ impl Grants {
     ) -> Result<Option<String>, Refused> {
         let credential = self.store.credential(account).await?.ok_or(Refused::Conflict)?;
         let phc = self.open_password(&credential)?;
-        // One that is refused by its form is hashed as a stand-in and never matches, as in a login.
-        let (current, possible) = match Password::new(current) {
-            Ok(current) => (current, true),
-            Err(_) => (Password::stand_in(), false),
-        };
-        let verdict = self.hasher.verify(Arc::new(current), phc).await.map_err(hashing)?;
+        let (current, possible) = typed(current);
+        let verdict = self.hasher.verify(current, phc).await.map_err(hashing)?;
         let now = self.clock.now();
         let attempt = limit::attempt(&self.store, subject, &self.config.limits.account, now).await?;
         if let Attempt::NotBefore(at) = attempt {

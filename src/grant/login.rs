@@ -102,11 +102,7 @@ impl Grants {
                 None
             })
         });
-        // A password that is refused by its form (too long) is hashed as a stand-in and never matches.
-        let (password, possible) = match Password::new(&request.password) {
-            Ok(password) => (Arc::new(password), true),
-            Err(_) => (Arc::new(Password::stand_in()), false),
-        };
+        let (password, possible) = typed(&request.password);
         let verdict = self.hasher.verify(password.clone(), phc).await.map_err(hashing)?;
         let right = found.filter(|found| verdict.matches && possible && found.account.enabled);
         Ok(Compared { right, password, rehash: verdict.rehash })
@@ -262,6 +258,15 @@ pub fn seal_password(
         .seal(&password_context(account), phc.as_bytes())
         .map(keyward_envelope::Sealed::into_string)
         .map_err(|cause| Refused::Fault(cause.to_string()))
+}
+
+/// A typed password and whether it can be anybody's: one that is refused by its form (too long) is hashed as a
+/// stand-in and never matches.
+pub(super) fn typed(text: &str) -> (Arc<Password>, bool) {
+    match Password::new(text) {
+        Ok(password) => (Arc::new(password), true),
+        Err(_) => (Arc::new(Password::stand_in()), false),
+    }
 }
 
 /// What a hashing failure means for the caller.
